@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/* Generated from kmod/uapi/mod.rs by `make header`. Do not edit. */
+#ifndef VSERVER_IOCTL_H
+#define VSERVER_IOCTL_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define VSERVER_ABI_VERSION 1
+#define VSERVER_CONTEXT_ROOT 0
+#define VSERVER_CONTEXT_SPECTATOR 1
+#define VSERVER_CONTEXT_NEW (-1)
+#define VSERVER_CONTEXT_STAY (-2)
+#define VSERVER_CONTEXT_MIN 2
+#define VSERVER_CONTEXT_DYNAMIC_MIN 49152
+#define VSERVER_CONTEXT_MAX 65535
+#define VSERVER_FLAG_LOCK 1
+#define VSERVER_FLAG_SCHED 2
+#define VSERVER_FLAG_NPROC 4
+#define VSERVER_FLAG_PRIVATE 8
+#define VSERVER_FLAG_FAKEINIT 16
+#define VSERVER_FLAG_HIDEINFO 32
+#define VSERVER_FLAG_ULIMIT 64
+#define VSERVER_FLAG_ALL 127
+#define VSERVER_ENTER_OPEN_FD 1
+#define VSERVER_ENTER_OPTIONS_ALL 1
+#define VSERVER_LANE_STOCK 0
+#define VSERVER_LANE_PATCHED 1
+#define VSERVER_STATE_ALIVE 1
+
+struct vserver_info {
+	__u32 abi_version;
+	__u32 lane;
+	__u32 hooks_attached;
+	__u32 hooks_total;
+	__u32 contexts;
+	__u32 contexts_max;
+	__u32 flags_supported;
+	__u32 capabilities;
+	__u64 features;
+	__u64 reserved[3];
+};
+
+struct vserver_enter {
+	__s32 context;
+	__u32 flags;
+	__u64 caps_drop;
+	__u32 options;
+	__s32 fd;
+	__u64 reserved[5];
+};
+
+struct vserver_context_info {
+	__s32 context;
+	__u32 flags;
+	__u64 caps_dropped;
+	__u32 tasks;
+	__s32 outer;
+	__s32 initpid;
+	__u32 state;
+	__u64 created_ns;
+	__u64 nproc_limit;
+	__u64 reserved[2];
+};
+
+struct vserver_get {
+	__s32 pid;
+	__u32 reserved;
+	struct vserver_context_info info;
+};
+
+struct vserver_list {
+	__u64 buffer;
+	__u32 count;
+	__s32 after;
+	__u64 reserved[2];
+};
+
+struct vserver_open {
+	__s32 context;
+	__s32 fd;
+	__u64 reserved[3];
+};
+
+#define VSERVER_IOC_INFO _IOR(0xb9, 0, struct vserver_info)
+#define VSERVER_IOC_ENTER _IOWR(0xb9, 1, struct vserver_enter)
+#define VSERVER_IOC_GET _IOWR(0xb9, 2, struct vserver_get)
+#define VSERVER_IOC_LIST _IOWR(0xb9, 3, struct vserver_list)
+#define VSERVER_IOC_OPEN _IOWR(0xb9, 4, struct vserver_open)
+
+#endif

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One context.
+//!
+//! # Lifetime
+//!
+//! A context is alive while [`Context::tasks`] is not zero; each task in it and in its inner
+//! contexts counts one. A living context is held by the registry (its number) and by one
+//! reference of its own, its *life*, that [`crate::registry::reap`] drops an RCU grace period after the count
+//! has come to zero. So whoever finds a context through a task under the RCU read lock
+//! may take a reference. Once zero, the count stays zero.
+//!
+//! Dropping the last reference may sleep, so references are dropped in process context only.
+
+use crate::{ffi, policy, registry, uapi};
+use kernel::{
+    new_poll_condvar,
+    prelude::*,
+    sync::{
+        atomic::{Atomic, Full, Relaxed},
+        poll::PollCondVar,
+        Arc, //
+    },
+};
+
+/// A security context.
+#[pin_data]
+pub(crate) struct Context {
+    number: Atomic<i32>,
+    flags: Atomic<u32>,
+    nproc_limit: Atomic<u64>,
+    tasks: Atomic<i64>,
+    /// Capabilities no process in it can have. Fixed when made, so that it can only shrink.
+    pub(crate) caps_dropped: u64,
+    /// CLOCK_BOOTTIME at which it was made.
+    created_ns: u64,
+    /// The context it was entered from.
+    outer: Option<Arc<Context>>,
+    /// Link of the registry's stack of contexts that ended.
+    pub(crate) ended_next: Atomic<*mut Context>,
+    /// Woken when the context has ended.
+    #[pin]
+    pub(crate) ended: PollCondVar,
+}
+
+// SAFETY: All fields are atomics, fixed after construction, or `Sync` themselves; the link is
+// only followed by the one reaper that owns the stack.
+unsafe impl Send for Context {}
+// SAFETY: As above.
+unsafe impl Sync for Context {}
+
+impl Context {
+    /// A context without a number yet, with one task charged: the caller's.
+    pub(crate) fn new(
+        flags: u32,
+        caps_dropped: u64,
+        outer: Option<Arc<Context>>,
+    ) -> Result<Arc<Self>> {
+        let caps_dropped = policy::caps::ceiling(
+            outer.as_ref().map_or(0, |outer| outer.caps_dropped),
+            caps_dropped,
+        );
+        let context = Arc::pin_init(
+            pin_init!(Self {
+                number: Atomic::new(-1),
+                flags: Atomic::new(flags),
+                nproc_limit: Atomic::new(ffi::rlimit_nproc()),
+                tasks: Atomic::new(1),
+                caps_dropped,
+                created_ns: ffi::boottime_ns(),
+                outer,
+                ended_next: Atomic::new(core::ptr::null_mut()),
+                ended <- new_poll_condvar!("vserver::ended"),
+            }),
+            GFP_KERNEL,
+        )?;
+        if let Some(outer) = &context.outer {
+            outer.charge_all();
+        }
+        Ok(context)
+    }
+
+    pub(crate) fn number(&self) -> i32 {
+        self.number.load(Relaxed)
+    }
+
+    /// For the registry, once, before anybody else knows the context.
+    pub(crate) fn set_number(&self, number: i32) {
+        self.number.store(number, Relaxed);
+    }
+
+    pub(crate) fn flags(&self) -> u32 {
+        self.flags.load(Relaxed)
+    }
+
+    /// Adds flags; none can be taken away. `FLAG_ULIMIT` records the caller's limits.
+    pub(crate) fn add_flags(&self, flags: u32) {
+        if flags & uapi::FLAG_ULIMIT != 0 {
+            self.nproc_limit.store(ffi::rlimit_nproc(), Relaxed);
+        }
+        let mut old = self.flags();
+        while let Err(now) = self.flags.cmpxchg(old, old | flags, Full) {
+            old = now;
+        }
+    }
+
+    pub(crate) fn outer(&self) -> Option<&Context> {
+        self.outer.as_deref()
+    }
+
+    pub(crate) fn tasks(&self) -> u64 {
+        self.tasks.load(Relaxed).max(0) as u64
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.tasks() == 0
+    }
+
+    fn charge_all(&self) {
+        let mut context = Some(self);
+        while let Some(one) = context {
+            one.tasks.add(1, Relaxed);
+            context = one.outer();
+        }
+    }
+
+    /// Adds a task to a context that may be ending; false: it has ended.
+    pub(crate) fn charge_alive(&self) -> bool {
+        let mut old = self.tasks.load(Relaxed);
+        loop {
+            if old == 0 {
+                return false;
+            }
+            match self.tasks.cmpxchg(old, old + 1, Full) {
+                Ok(_) => break,
+                Err(now) => old = now,
+            }
+        }
+        if let Some(outer) = self.outer() {
+            outer.charge_all();
+        }
+        true
+    }
+
+    /// Adds a task of the caller's, against the limits of this and all outer contexts. Exact: the
+    /// task is charged first and taken back when one is too many.
+    pub(crate) fn charge_limited(&self) -> Result {
+        let rlimit = ffi::rlimit_nproc();
+        self.charge_all();
+        let mut context = Some(self);
+        while let Some(one) = context {
+            let limit = policy::limits::nproc(one.flags(), one.nproc_limit.load(Relaxed), rlimit);
+            if !policy::limits::may_add(one.tasks() - 1, limit) {
+                self.uncharge();
+                return Err(EAGAIN);
+            }
+            context = one.outer();
+        }
+        Ok(())
+    }
+
+    /// Whether one more task of the caller's would be within the context's own limit.
+    pub(crate) fn has_room(&self) -> bool {
+        let limit = policy::limits::nproc(
+            self.flags(),
+            self.nproc_limit.load(Relaxed),
+            ffi::rlimit_nproc(),
+        );
+        policy::limits::may_add(self.tasks(), limit)
+    }
+
+    /// Takes a task away, here and in the outer contexts. Callable in atomic context.
+    pub(crate) fn uncharge(&self) {
+        let mut context = Some(self);
+        while let Some(one) = context {
+            // Read first: when the count comes to zero, `one` may go at once. The outer context
+            // cannot, because it is still charged for the very same task.
+            context = one.outer();
+            if one.tasks.fetch_sub(1, Full) == 1 {
+                registry::ended(one);
+            }
+        }
+    }
+
+    /// What GET and LIST tell.
+    pub(crate) fn info(&self) -> uapi::ContextInfo {
+        let flags = self.flags();
+        uapi::ContextInfo {
+            context: self.number(),
+            flags,
+            caps_dropped: self.caps_dropped,
+            tasks: self.tasks().min(u32::MAX.into()) as u32,
+            outer: self.outer().map_or(uapi::CONTEXT_ROOT, Context::number),
+            initpid: 0,
+            state: uapi::STATE_ALIVE,
+            created_ns: self.created_ns,
+            nproc_limit: if flags & uapi::FLAG_ULIMIT != 0 {
+                self.nproc_limit.load(Relaxed)
+            } else {
+                0
+            },
+            reserved: [0; 2],
+        }
+    }
+}

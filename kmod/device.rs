@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/dev/vserver`: one small method per ioctl.
+//!
+//! Every method checks all it was given before it changes anything, and does last what cannot fail.
+
+use crate::{
+    attach,
+    context::Context,
+    context_fd,
+    ffi,
+    policy::{
+        self,
+        enter::{Caller, Decision, Refusal}, //
+    },
+    registry,
+    task,
+    uapi::*, //
+};
+use kernel::{
+    current,
+    fs::File,
+    miscdevice::{MiscDevice, MiscDeviceRegistration},
+    prelude::*,
+    sync::Arc,
+    uaccess::{UserPtr, UserSlice},
+};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// An open `/dev/vserver`: has no state.
+pub(crate) struct Device;
+
+#[vtable]
+impl MiscDevice for Device {
+    type Ptr = KBox<Device>;
+
+    fn open(_file: &File, _misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Device>> {
+        Ok(KBox::new(Device, GFP_KERNEL)?)
+    }
+
+    fn ioctl(_device: &Device, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
+        match cmd {
+            IOC_INFO => info(arg),
+            IOC_ENTER => enter(arg),
+            IOC_GET => get(arg),
+            IOC_LIST => list(arg),
+            IOC_OPEN => open_context(arg),
+            _ => Err(ENOTTY),
+        }?;
+        Ok(0)
+    }
+}
+
+fn read<T: FromBytes + IntoBytes + Default>(arg: usize) -> Result<T> {
+    let mut value = T::default();
+    UserSlice::new(UserPtr::from_addr(arg), size_of::<T>())
+        .reader()
+        .read_slice(value.as_mut_bytes())?;
+    Ok(value)
+}
+
+fn write<T: IntoBytes + Immutable>(arg: usize, value: &T) -> Result {
+    UserSlice::new(UserPtr::from_addr(arg), size_of::<T>())
+        .writer()
+        .write_slice(value.as_bytes())
+}
+
+fn all_zero<T: IntoBytes + Immutable>(value: &T) -> Result {
+    if value.as_bytes().iter().all(|byte| *byte == 0) {
+        Ok(())
+    } else {
+        Err(EINVAL)
+    }
+}
+
+fn own_context() -> Option<Arc<Context>> {
+    task::context(current!())
+}
+
+fn number_of(context: &Option<Arc<Context>>) -> i32 {
+    context
+        .as_ref()
+        .map_or(CONTEXT_ROOT, |context| context.number())
+}
+
+fn info(arg: usize) -> Result {
+    let (hooks_attached, hooks_total) = ffi::hooks();
+    write(
+        arg,
+        &Info {
+            abi_version: ABI_VERSION,
+            lane: attach::LANE,
+            hooks_attached,
+            hooks_total,
+            contexts: registry::alive(),
+            contexts_max: registry::CONTEXTS_MAX,
+            flags_supported: policy::enter::FLAGS_SUPPORTED,
+            capabilities: ffi::cap_last() + 1,
+            features: 0,
+            reserved: [0; 3],
+        },
+    )
+}
+
+fn enter(arg: usize) -> Result {
+    let request: Enter = read(arg)?;
+    all_zero(&request.reserved)?;
+    if request.fd != 0
+        || request.options & !ENTER_OPTIONS_ALL != 0
+        || request.caps_drop & !policy::caps::all(ffi::cap_last()) != 0
+    {
+        return Err(EINVAL);
+    }
+    let here = own_context();
+    let caller = Caller {
+        context: number_of(&here),
+        flags: here.as_ref().map_or(0, |context| context.flags()),
+        admin: ffi::is_admin(),
+        single_threaded: ffi::single_threaded(),
+    };
+    let decision =
+        policy::enter::decide(caller, request.context, request.flags).map_err(|refusal| {
+            match refusal {
+                Refusal::Invalid => EINVAL,
+                Refusal::NotAllowed => EPERM,
+                Refusal::Unsupported => EOPNOTSUPP,
+            }
+        })?;
+    if decision == Decision::Stay {
+        return stay(arg, request, here);
+    }
+
+    let ticket = registry::obtain(decision, request.flags, request.caps_drop, here)?;
+    let Some(context) = ticket.context().cloned() else {
+        return Err(EINVAL);
+    };
+    let reduced = ffi::Reduced::new(request.caps_drop | context.caps_dropped)?;
+    let file = reserve_fd(&request, Some(&context))?;
+    write_entered(arg, request, context.number(), &file)?;
+    let entry = task::Prepared::new(&context)?;
+
+    // Nothing below fails.
+    entry.install(current!());
+    ticket.used();
+    reduced.commit();
+    if let Some(file) = file {
+        file.install();
+    }
+    Ok(())
+}
+
+/// `CONTEXT_STAY`: give up capabilities, add flags.
+fn stay(arg: usize, request: Enter, here: Option<Arc<Context>>) -> Result {
+    let reduced = ffi::Reduced::new(request.caps_drop)?;
+    if here.is_none() && request.options & ENTER_OPEN_FD != 0 {
+        // Context 0 never ends.
+        return Err(EINVAL);
+    }
+    let file = reserve_fd(&request, here.as_ref())?;
+    write_entered(arg, request, number_of(&here), &file)?;
+
+    // Nothing below fails.
+    if let Some(context) = here {
+        context.add_flags(request.flags);
+    }
+    reduced.commit();
+    if let Some(file) = file {
+        file.install();
+    }
+    Ok(())
+}
+
+fn reserve_fd(
+    request: &Enter,
+    context: Option<&Arc<Context>>,
+) -> Result<Option<context_fd::Pending>> {
+    match context {
+        Some(context) if request.options & ENTER_OPEN_FD != 0 => {
+            Ok(Some(context_fd::Pending::new(context.clone())?))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Answers before the process moves, as this can fail and moving cannot be undone.
+fn write_entered(
+    arg: usize,
+    request: Enter,
+    context: i32,
+    file: &Option<context_fd::Pending>,
+) -> Result {
+    write(
+        arg,
+        &Enter {
+            context,
+            fd: file.as_ref().map_or(-1, |file| file.fd()),
+            ..request
+        },
+    )
+}
+
+fn get(arg: usize) -> Result {
+    let mut request: Get = read(arg)?;
+    all_zero(&request.reserved)?;
+    all_zero(&request.info)?;
+    let context = match request.pid {
+        0 => own_context(),
+        // The number is looked up as by any system call: what the caller cannot see is absent.
+        1.. => task::context(&*ffi::get_task(request.pid).ok_or(ESRCH)?),
+        _ => return Err(EINVAL),
+    };
+    request.info = match context {
+        Some(context) => context.info(),
+        None => ContextInfo {
+            state: STATE_ALIVE,
+            ..ContextInfo::default()
+        },
+    };
+    write(arg, &request)
+}
+
+/// The context above `after` that the caller sees.
+fn next_visible(viewer: &Option<Arc<Context>>, after: i32) -> Option<Arc<Context>> {
+    match viewer {
+        Some(own) if own.number() != CONTEXT_SPECTATOR => {
+            Some(own.clone()).filter(|own| own.number() > after)
+        }
+        _ => registry::after(after),
+    }
+}
+
+fn list(arg: usize) -> Result {
+    let mut request: List = read(arg)?;
+    all_zero(&request.reserved)?;
+    if request.count == 0 || request.count > 65536 || request.after < 0 {
+        return Err(EINVAL);
+    }
+    let viewer = own_context();
+    let size = size_of::<ContextInfo>();
+    let length = request.count as usize * size;
+    let mut out = UserSlice::new(UserPtr::from_addr(request.buffer as usize), length).writer();
+    let room = request.count;
+    request.count = 0;
+    while request.count < room {
+        let Some(context) = next_visible(&viewer, request.after) else {
+            break;
+        };
+        out.write_slice(context.info().as_bytes())?;
+        request.after = context.number();
+        request.count += 1;
+    }
+    write(arg, &request)
+}
+
+fn open_context(arg: usize) -> Result {
+    let mut request: Open = read(arg)?;
+    all_zero(&request.reserved)?;
+    if request.fd != 0 || !(CONTEXT_MIN..=CONTEXT_MAX).contains(&request.context) {
+        return Err(EINVAL);
+    }
+    let viewer = number_of(&own_context());
+    if viewer != CONTEXT_ROOT && viewer != request.context {
+        return Err(ESRCH);
+    }
+    let context = registry::find(request.context).ok_or(ESRCH)?;
+    let file = context_fd::Pending::new(context)?;
+    request.fd = file.fd();
+    write(arg, &request)?;
+    file.install();
+    Ok(())
+}

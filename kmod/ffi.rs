@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The C helpers as safe Rust. One of the files that may contain `unsafe`.
+//!
+//! C: `helpers.c`, declared in `helpers.h`.
+
+#![allow(improper_ctypes)] // Kernel structures cross only as pointers.
+
+use crate::context::Context;
+use core::ptr::NonNull;
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*,
+    sync::aref::ARef, //
+    sync::Arc,
+    task::Task,
+};
+
+mod c {
+    use super::*;
+    use core::ffi::{c_int, c_uint, c_ulong, c_void};
+    // bindgen's types for kernel structures are opaque to this lint; only pointers to them pass.
+
+    extern "C" {
+        pub(super) fn vserver_map_lock() -> c_ulong;
+        pub(super) fn vserver_map_unlock(flags: c_ulong);
+        pub(super) fn vserver_idr_take(context: *mut c_void, number: c_int) -> c_int;
+        pub(super) fn vserver_idr_next_free(
+            context: *mut c_void,
+            first: c_int,
+            last: c_int,
+        ) -> c_int;
+        pub(super) fn vserver_idr_find(number: c_int) -> *mut c_void;
+        pub(super) fn vserver_idr_after(number: *mut c_int) -> *mut c_void;
+        pub(super) fn vserver_idr_remove(number: c_int);
+        pub(super) fn vserver_idr_destroy();
+        pub(super) fn vserver_reap_later();
+        pub(super) fn vserver_reap_flush();
+        pub(super) fn vserver_single_threaded() -> bool;
+        pub(super) fn vserver_rlimit_nproc() -> c_ulong;
+        pub(super) fn vserver_is_machine_init(task: *mut bindings::task_struct) -> bool;
+        pub(super) fn vserver_same_process(
+            a: *mut bindings::task_struct,
+            b: *mut bindings::task_struct,
+        ) -> bool;
+        pub(super) fn vserver_boottime_ns() -> u64;
+        pub(super) fn vserver_cap_last() -> c_uint;
+        pub(super) fn vserver_cred_without(caps: u64) -> *mut bindings::cred;
+        pub(super) fn vserver_is_admin() -> bool;
+        pub(super) fn vserver_get_task(nr: c_int) -> *mut bindings::task_struct;
+        pub(super) fn vserver_module_get();
+        pub(super) fn vserver_module_put();
+        pub(super) fn vserver_attach() -> c_int;
+        pub(super) fn vserver_detach();
+        pub(super) fn vserver_hooks_attached() -> c_uint;
+        pub(super) fn vserver_hooks_total() -> c_uint;
+    }
+}
+
+/// Holds the lock of the task map's writers; interrupts are off meanwhile.
+pub(crate) struct MapGuard(core::ffi::c_ulong);
+
+impl MapGuard {
+    pub(crate) fn new() -> Self {
+        // SAFETY: The lock is initialised statically; `drop` releases it exactly once.
+        Self(unsafe { c::vserver_map_lock() })
+    }
+}
+
+impl Drop for MapGuard {
+    fn drop(&mut self) {
+        // SAFETY: `new` took the lock and `self.0` is what it returned.
+        unsafe { c::vserver_map_unlock(self.0) }
+    }
+}
+
+/// The numbers in use and their contexts. All functions need the registry's mutex.
+pub(crate) mod numbers {
+    use super::*;
+
+    /// Gives `context` the number `number`. The IDR then owns the reference that was passed.
+    pub(crate) fn take(context: &Arc<Context>, number: i32) -> Result {
+        let raw = Arc::into_raw(context.clone());
+        // SAFETY: The IDR only stores the pointer; the caller holds the mutex that guards it.
+        let got = unsafe { c::vserver_idr_take(raw.cast_mut().cast(), number) };
+        if got < 0 {
+            // SAFETY: `raw` came from `into_raw` above and the IDR did not keep it.
+            drop(unsafe { Arc::from_raw(raw) });
+            return to_result(got);
+        }
+        Ok(())
+    }
+
+    /// Gives `context` the next free number of a range.
+    pub(crate) fn next_free(context: &Arc<Context>, first: i32, last: i32) -> Result<i32> {
+        let raw = Arc::into_raw(context.clone());
+        // SAFETY: As in `take`.
+        let got = unsafe { c::vserver_idr_next_free(raw.cast_mut().cast(), first, last) };
+        if got < 0 {
+            // SAFETY: As in `take`.
+            drop(unsafe { Arc::from_raw(raw) });
+            to_result(got)?;
+        }
+        Ok(got)
+    }
+
+    fn borrow(raw: *mut core::ffi::c_void) -> Option<Arc<Context>> {
+        if raw.is_null() {
+            return None;
+        }
+        // SAFETY: Non-null entries of the IDR are from `Arc::into_raw` and stay until `remove`;
+        // forgetting the temporary keeps the IDR's own reference.
+        let own = unsafe { Arc::from_raw(raw.cast::<Context>().cast_const()) };
+        let copy = own.clone();
+        core::mem::forget(own);
+        Some(copy)
+    }
+
+    /// The context that has a number.
+    pub(crate) fn find(number: i32) -> Option<Arc<Context>> {
+        // SAFETY: The caller holds the mutex, so the entry cannot be removed meanwhile.
+        borrow(unsafe { c::vserver_idr_find(number) })
+    }
+
+    /// The context with the lowest number that is at least `number`.
+    pub(crate) fn at_or_after(number: i32) -> Option<Arc<Context>> {
+        let mut number = number;
+        // SAFETY: As in `find`; the second argument is a valid place for the number.
+        borrow(unsafe { c::vserver_idr_after(&mut number) })
+    }
+
+    /// Frees a number; drops the IDR's reference.
+    pub(crate) fn remove(number: i32) {
+        // SAFETY: As in `find`.
+        let raw = unsafe { c::vserver_idr_find(number) };
+        if !raw.is_null() {
+            // SAFETY: The mutex is held; the number is in use.
+            unsafe { c::vserver_idr_remove(number) };
+            // SAFETY: The entry came from `into_raw`, and nobody finds it there any more.
+            drop(unsafe { Arc::from_raw(raw.cast::<Context>().cast_const()) });
+        }
+    }
+
+    /// At module exit, when no number is in use.
+    pub(crate) fn destroy() {
+        // SAFETY: No context is left and the device has gone: nobody uses the IDR.
+        unsafe { c::vserver_idr_destroy() }
+    }
+}
+
+/// Have [`crate::registry::reap`] run soon in process context. Callable from anywhere.
+pub(crate) fn reap_later() {
+    // SAFETY: Queues a static work item; the module flushes it before it goes.
+    unsafe { c::vserver_reap_later() }
+}
+
+/// Wait until a reaping that was asked for has been done. Sleeps.
+pub(crate) fn reap_flush() {
+    // SAFETY: The work item is static and this is process context.
+    unsafe { c::vserver_reap_flush() }
+}
+
+/// Whether the current process has one thread.
+pub(crate) fn single_threaded() -> bool {
+    // SAFETY: Looks at `current` only.
+    unsafe { c::vserver_single_threaded() }
+}
+
+/// The soft RLIMIT_NPROC of the current process.
+pub(crate) fn rlimit_nproc() -> u64 {
+    // SAFETY: Looks at `current` only.
+    unsafe { c::vserver_rlimit_nproc() as u64 }
+}
+
+/// Whether a task belongs to the machine's own process 1.
+pub(crate) fn is_machine_init(task: &Task) -> bool {
+    // SAFETY: A `&Task` is a valid task.
+    unsafe { c::vserver_is_machine_init(task.as_ptr()) }
+}
+
+/// Whether two tasks are threads of one process.
+pub(crate) fn same_process(a: &Task, b: &Task) -> bool {
+    // SAFETY: Both are valid tasks.
+    unsafe { c::vserver_same_process(a.as_ptr(), b.as_ptr()) }
+}
+
+/// CLOCK_BOOTTIME in nanoseconds.
+pub(crate) fn boottime_ns() -> u64 {
+    // SAFETY: No preconditions.
+    unsafe { c::vserver_boottime_ns() }
+}
+
+/// The highest capability that the kernel knows.
+pub(crate) fn cap_last() -> u32 {
+    // SAFETY: No preconditions.
+    unsafe { c::vserver_cap_last() }
+}
+
+/// Whether the caller has CAP_SYS_ADMIN over the machine.
+pub(crate) fn is_admin() -> bool {
+    // SAFETY: Looks at `current` only.
+    unsafe { c::vserver_is_admin() }
+}
+
+/// The task that `nr` names for the caller.
+pub(crate) fn get_task(nr: i32) -> Option<ARef<Task>> {
+    // SAFETY: Returns NULL or a task with a reference that is ours.
+    let task = unsafe { c::vserver_get_task(nr) };
+    // SAFETY: `Task` is a transparent wrapper of `task_struct`, and the reference passes to `ARef`.
+    NonNull::new(task.cast::<Task>()).map(|task| unsafe { ARef::from_raw(task) })
+}
+
+/// New credentials of the current process with capabilities taken away, not yet in force.
+pub(crate) struct Reduced(NonNull<bindings::cred>);
+
+impl Reduced {
+    /// `ENOMEM` is the only error.
+    pub(crate) fn new(drop_caps: u64) -> Result<Self> {
+        // SAFETY: Copies the credentials of `current`.
+        let cred = unsafe { c::vserver_cred_without(drop_caps) };
+        NonNull::new(cred).map(Self).ok_or(ENOMEM)
+    }
+
+    /// Puts them in force.
+    pub(crate) fn commit(self) {
+        let cred = self.0;
+        core::mem::forget(self);
+        // SAFETY: `cred` is from `prepare_creds` by this very task; `commit_creds` consumes it.
+        unsafe { bindings::commit_creds(cred.as_ptr()) };
+    }
+}
+
+impl Drop for Reduced {
+    fn drop(&mut self) {
+        // SAFETY: Prepared and never committed (`commit` forgets `self`).
+        unsafe { bindings::abort_creds(self.0.as_ptr()) }
+    }
+}
+
+/// Keeps the module loaded until [`module_put`]. For callers inside an ioctl.
+pub(crate) fn module_get() {
+    // SAFETY: An open device file holds a reference already, so this cannot race with removal.
+    unsafe { c::vserver_module_get() }
+}
+
+/// Gives back what [`module_get`] took.
+pub(crate) fn module_put() {
+    // SAFETY: Paired with `module_get`; module exit waits for the caller, the reaping work.
+    unsafe { c::vserver_module_put() }
+}
+
+/// Attaches every hook of the lane. On an error some may be attached: call [`detach`].
+pub(crate) fn attach() -> Result {
+    // SAFETY: Called once, from module init.
+    to_result(unsafe { c::vserver_attach() })
+}
+
+/// Detaches every hook. Callers may still be inside: see `attach/mod.rs`.
+pub(crate) fn detach() {
+    // SAFETY: Idempotent; called from module init's error path and module exit only.
+    unsafe { c::vserver_detach() }
+}
+
+/// Hooks attached now, hooks there are.
+pub(crate) fn hooks() -> (u32, u32) {
+    // SAFETY: Both read integers that change in module init and exit only.
+    unsafe { (c::vserver_hooks_attached(), c::vserver_hooks_total()) }
+}
+
+/// From the work item: ends what has to end.
+#[no_mangle]
+extern "C" fn vserver_reap() {
+    crate::registry::reap();
+}
+
+/// From `vserver_pid_in_view`.
+///
+/// # Safety
+///
+/// `task` must be valid during the call.
+#[no_mangle]
+unsafe extern "C" fn vserver_task_in_view(task: *mut bindings::task_struct) -> bool {
+    // SAFETY: By this function's contract; `Task` is a transparent wrapper.
+    crate::hooks::pid::task_in_view(unsafe { &*task.cast::<Task>() })
+}

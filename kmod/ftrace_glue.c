@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The stock lane's attachment: each wrapped kernel function starts with a jump to our function of
+ * the same signature (an ftrace direct jump), which may call the original past that jump.
+ *
+ * The hook table is the list VSERVER_WRAPS below; the Rust side is attach/ftrace.rs.
+ */
+#include <linux/fs.h>
+#include <linux/ftrace.h>
+#include <linux/kprobes.h>
+#include <linux/linkage.h>
+#include <linux/objtool.h>
+#include <linux/pid.h>
+#include <linux/cred.h>
+#include <linux/rcupdate.h>
+#include <linux/resource.h>
+#include <linux/sched/signal.h>
+#include <linux/uidgid.h>
+#include <linux/sched.h>
+
+#include "helpers.h"
+
+#ifndef CONFIG_SECURITY_VSERVER
+
+#define VSERVER_WRAPS(W)			\
+	W(security_task_alloc)			\
+	W(security_task_free)			\
+	W(security_task_kill)			\
+	W(security_ptrace_access_check)		\
+	W(find_vpid)				\
+	W(find_get_pid)				\
+	W(kill_pid_info_type)			\
+	W(find_ge_pid)				\
+	W(find_task_by_pid_ns)			\
+	W(find_task_by_vpid)			\
+	W(find_get_task_by_vpid)		\
+	W(set_one_prio)				\
+	W(set_task_ioprio)			\
+	W(security_task_getioprio)		\
+	W(__x64_sys_getpriority)		\
+	W(__ia32_sys_getpriority)		\
+	W(pid_revalidate)			\
+	W(proc_pid_permission)			\
+	W(proc_pident_lookup)			\
+	W(proc_pident_readdir)			\
+	W(proc_task_lookup)			\
+	W(proc_task_readdir)			\
+	W(proc_pid_status)
+
+/*
+ * vserver_orig_NAME(...) runs the original behind its fentry site. The middle of a function has no
+ * ENDBR, so it is reached by a return, not by an indirect jump: valid with IBT, and the
+ * return thunk keeps the machine's return mitigations.
+ */
+#define W(name)								\
+	extern void vserver_wrap_##name(void);				\
+	unsigned long vserver_addr_##name;				\
+	asm(".pushsection .text, \"ax\"\n"				\
+	    ".globl vserver_orig_" #name "\n"				\
+	    ".type vserver_orig_" #name ", @function\n"			\
+	    "vserver_orig_" #name ":\n"					\
+	    ASM_ENDBR							\
+	    "pushq vserver_addr_" #name "(%rip)\n"			\
+	    ASM_RET							\
+	    ".size vserver_orig_" #name ", .-vserver_orig_" #name "\n"	\
+	    ".popsection\n");						\
+	extern void vserver_orig_##name(void);				\
+	STACK_FRAME_NON_STANDARD(vserver_orig_##name);
+VSERVER_WRAPS(W)
+#undef W
+
+/* The same way in for the two functions that are not exported: their ENDBR may be sealed. */
+unsigned long vserver_addr_resolver;
+asm(".pushsection .text, \"ax\"\n"
+    ".type vserver_call_resolver, @function\n"
+    "vserver_call_resolver:\n"
+    ASM_ENDBR
+    "pushq vserver_addr_resolver(%rip)\n"
+    ASM_RET
+    ".size vserver_call_resolver, .-vserver_call_resolver\n"
+    ".popsection\n");
+extern unsigned long vserver_call_resolver(unsigned long argument);
+STACK_FRAME_NON_STANDARD(vserver_call_resolver);
+
+struct wrap {
+	const char *name;
+	void (*handler)(void);
+	unsigned long *original;
+	struct ftrace_ops ops;
+	bool attached;
+};
+
+static struct wrap wraps[] = {
+#define W(fn) { .name = #fn, .handler = vserver_wrap_##fn, .original = &vserver_addr_##fn },
+	VSERVER_WRAPS(W)
+#undef W
+};
+
+static unsigned int attached;
+
+static int address_of(const char *name, unsigned long *address)
+{
+	struct kprobe probe = { .symbol_name = name };
+	int error = register_kprobe(&probe);
+
+	if (error)
+		return error;
+	*address = (unsigned long)probe.addr;
+	unregister_kprobe(&probe);
+	return 0;
+}
+
+static int attach_one(struct wrap *wrap, unsigned long lookup_name, unsigned long location)
+{
+	unsigned long address, site;
+	int error;
+
+	vserver_addr_resolver = lookup_name;
+	address = vserver_call_resolver((unsigned long)wrap->name);
+	if (!address) {
+		pr_err("vserver: hook %s: this kernel has no such function\n", wrap->name);
+		return -ENOENT;
+	}
+	vserver_addr_resolver = location;
+	site = vserver_call_resolver(address);
+	if (!site) {
+		pr_err("vserver: hook %s: the function has no ftrace site\n", wrap->name);
+		return -ENOENT;
+	}
+	*wrap->original = site + MCOUNT_INSN_SIZE;
+
+	/* kernel.ftrace_enabled=0 must not switch a wall off. */
+	wrap->ops.flags = FTRACE_OPS_FL_PERMANENT;
+	error = ftrace_set_filter_ip(&wrap->ops, site, 0, 1);
+	if (!error)
+		error = register_ftrace_direct(&wrap->ops,
+					       ftrace_jmp_set((unsigned long)wrap->handler));
+	if (error) {
+		ftrace_free_filter(&wrap->ops);
+		pr_err("vserver: hook %s: cannot be attached (error %d; held by a livepatch or another direct call?)\n",
+		       wrap->name, error);
+		return error;
+	}
+	wrap->attached = true;
+	attached++;
+	return 0;
+}
+
+int vserver_attach(void)
+{
+	unsigned long lookup_name, location = 0;
+	size_t i;
+	int error;
+
+	error = address_of("kallsyms_lookup_name", &lookup_name);
+	if (error) {
+		pr_err("vserver: kallsyms_lookup_name cannot be found (error %d)\n", error);
+		return error;
+	}
+	vserver_addr_resolver = lookup_name;
+	location = vserver_call_resolver((unsigned long)"ftrace_location");
+	if (!location) {
+		pr_err("vserver: ftrace_location cannot be found\n");
+		return -ENOENT;
+	}
+	for (i = 0; i < ARRAY_SIZE(wraps); i++) {
+		error = attach_one(&wraps[i], lookup_name, location);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+void vserver_detach(void)
+{
+	size_t i = ARRAY_SIZE(wraps);
+
+	while (i--) {
+		struct wrap *wrap = &wraps[i];
+
+		if (!wrap->attached)
+			continue;
+		WARN_ON(unregister_ftrace_direct(&wrap->ops,
+						 ftrace_jmp_set((unsigned long)wrap->handler),
+						 true));
+		wrap->attached = false;
+		attached--;
+	}
+}
+
+unsigned int vserver_hooks_attached(void)
+{
+	return attached;
+}
+
+unsigned int vserver_hooks_total(void)
+{
+	return ARRAY_SIZE(wraps);
+}
+
+/* getpriority() of a group or a user, as sys_getpriority() but for the tasks in view only. */
+static long getpriority_of_many(int which, int who)
+{
+	const struct cred *cred = current_cred();
+	struct task_struct *group, *task;
+	long best = -ESRCH;
+	struct pid *pgrp;
+	kuid_t uid;
+
+	rcu_read_lock();
+	if (which == PRIO_PGRP) {
+		pgrp = who ? find_vpid(who) : task_pgrp(current);
+		/* tasklist_lock is not ours to take; a walk under RCU may miss who is just leaving. */
+		do_each_pid_task(pgrp, PIDTYPE_PGID, group) {
+			for_each_thread(group, task) {
+				if (vserver_task_in_view(task))
+					best = max(best, (long)nice_to_rlimit(task_nice(task)));
+			}
+		} while_each_pid_task(pgrp, PIDTYPE_PGID, group);
+	} else {
+		uid = who ? make_kuid(cred->user_ns, who) : cred->uid;
+		for_each_process_thread(group, task) {
+			if (uid_eq(task_uid(task), uid) && task_pid_vnr(task) &&
+			    vserver_task_in_view(task))
+				best = max(best, (long)nice_to_rlimit(task_nice(task)));
+		}
+	}
+	rcu_read_unlock();
+	return best;
+}
+
+extern long vserver_orig___x64_sys_getpriority_call(const struct pt_regs *regs)
+	asm("vserver_orig___x64_sys_getpriority");
+extern long vserver_orig___ia32_sys_getpriority_call(const struct pt_regs *regs)
+	asm("vserver_orig___ia32_sys_getpriority");
+
+long vserver_getpriority(const struct pt_regs *regs, bool ia32)
+{
+	int which = ia32 ? (int)regs->bx : (int)regs->di;
+	int who = ia32 ? (int)regs->cx : (int)regs->si;
+
+	if (which == PRIO_PGRP || which == PRIO_USER)
+		return getpriority_of_many(which, who);
+	return ia32 ? vserver_orig___ia32_sys_getpriority_call(regs) :
+		      vserver_orig___x64_sys_getpriority_call(regs);
+}
+
+struct inode *vserver_dentry_inode(struct dentry *dentry)
+{
+	return d_inode_rcu(dentry);
+}
+
+int vserver_pid_nr(struct pid *pid, struct pid_namespace *ns)
+{
+	return pid_nr_ns(pid, ns);
+}
+
+/*
+ * Whether a signal is a process's own doing: kill_pid_info_type() is also the way of timers and
+ * drivers, in interrupts, where current is somebody else.
+ */
+bool vserver_signal_from_user(struct kernel_siginfo *info)
+{
+	return info == SEND_SIG_NOINFO || (info != SEND_SIG_PRIV && SI_FROMUSER(info));
+}
+
+/* Whether a pid stands for a child of the caller: a parent waits for it wherever it went. */
+bool vserver_pid_has_child(struct pid *pid)
+{
+	struct task_struct *task;
+	enum pid_type type;
+	bool found = false;
+
+	rcu_read_lock();
+	for (type = PIDTYPE_PID; type < PIDTYPE_MAX && !found; type++) {
+		hlist_for_each_entry_rcu(task, &pid->tasks[type], pid_links[type]) {
+			if (same_thread_group(rcu_dereference(task->real_parent), current)) {
+				found = true;
+				break;
+			}
+		}
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+/* As vserver_pid_in_view(), for listings: the machine's init is shown to everyone. */
+bool vserver_pid_listed(struct pid *pid)
+{
+	struct task_struct *task = pid_task(pid, PIDTYPE_PID);
+
+	return (task && is_global_init(task)) || vserver_pid_in_view(pid);
+}
+
+/*
+ * struct proc_inode as fs/proc/internal.h of this series has it: that header refuses to be
+ * included by a module. The guest tests of /proc fail at once if the layout moves.
+ */
+struct proc_inode_layout {
+	struct pid *pid;
+	unsigned int fd;
+	void *op;
+	struct proc_dir_entry *pde;
+	struct ctl_table_header *sysctl;
+	const struct ctl_table *sysctl_entry;
+	struct hlist_node sibling_inodes;
+	const struct proc_ns_operations *ns_ops;
+	struct inode vfs_inode;
+};
+
+/* The task behind an inode of /proc/PID, under rcu_read_lock(); NULL when it has gone. */
+struct task_struct *vserver_proc_task(struct inode *inode)
+{
+	struct pid *pid = container_of(inode, struct proc_inode_layout, vfs_inode)->pid;
+
+	return pid_task(pid, PIDTYPE_PID);
+}
+
+#endif

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Small C pieces for what the kernel offers only as macros or inline functions. No policy here.
+ *
+ * The Rust declarations are in ffi.rs.
+ */
+#include <linux/anon_inodes.h>
+#include <linux/capability.h>
+#include <linux/cred.h>
+#include <linux/file.h>
+#include <linux/idr.h>
+#include <linux/module.h>
+#include <linux/pid.h>
+#include <linux/rcupdate.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task.h>
+#include <linux/security.h>
+#include <linux/spinlock.h>
+#include <linux/timekeeping.h>
+#include <linux/workqueue.h>
+
+#include "helpers.h"
+
+/*
+ * Guards the writers of the task map. Taken with interrupts off, because security_task_free()
+ * comes from RCU callbacks too. A leaf lock: nothing is taken inside.
+ */
+static DEFINE_SPINLOCK(map_lock);
+
+unsigned long vserver_map_lock(void)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&map_lock, flags);
+	return flags;
+}
+
+void vserver_map_unlock(unsigned long flags)
+{
+	spin_unlock_irqrestore(&map_lock, flags);
+}
+
+/* Numbers of contexts. Callers hold the registry mutex, which is Rust's. */
+static DEFINE_IDR(contexts);
+
+int vserver_idr_take(void *context, int number)
+{
+	return idr_alloc(&contexts, context, number, number + 1, GFP_KERNEL);
+}
+
+int vserver_idr_next_free(void *context, int first, int last)
+{
+	return idr_alloc_cyclic(&contexts, context, first, last + 1, GFP_KERNEL);
+}
+
+void *vserver_idr_find(int number)
+{
+	return idr_find(&contexts, number);
+}
+
+void *vserver_idr_after(int *number)
+{
+	return idr_get_next(&contexts, number);
+}
+
+void vserver_idr_remove(int number)
+{
+	idr_remove(&contexts, number);
+}
+
+void vserver_idr_destroy(void)
+{
+	idr_destroy(&contexts);
+}
+
+/* Contexts end in atomic context (RCU callbacks); what must sleep for it runs here. */
+static void reap(struct work_struct *work)
+{
+	vserver_reap();
+}
+static DECLARE_WORK(reap_work, reap);
+
+void vserver_reap_later(void)
+{
+	schedule_work(&reap_work);
+}
+
+void vserver_reap_flush(void)
+{
+	flush_work(&reap_work);
+}
+
+bool vserver_single_threaded(void)
+{
+	return get_nr_threads(current) == 1 && thread_group_empty(current);
+}
+
+unsigned long vserver_rlimit_nproc(void)
+{
+	return rlimit(RLIMIT_NPROC);
+}
+
+bool vserver_is_machine_init(struct task_struct *task)
+{
+	return is_global_init(task);
+}
+
+bool vserver_same_process(struct task_struct *a, struct task_struct *b)
+{
+	return same_thread_group(a, b);
+}
+
+u64 vserver_boottime_ns(void)
+{
+	return ktime_get_boottime_ns();
+}
+
+unsigned int vserver_cap_last(void)
+{
+	return CAP_LAST_CAP;
+}
+
+/* NULL: no memory. To be passed to vserver_cred_commit() or vserver_cred_abort(). */
+struct cred *vserver_cred_without(u64 caps)
+{
+	struct cred *cred = prepare_creds();
+	kernel_cap_t drop = { .val = caps };
+
+	if (!cred)
+		return NULL;
+	cred->cap_effective = cap_drop(cred->cap_effective, drop);
+	cred->cap_permitted = cap_drop(cred->cap_permitted, drop);
+	cred->cap_inheritable = cap_drop(cred->cap_inheritable, drop);
+	cred->cap_bset = cap_drop(cred->cap_bset, drop);
+	cred->cap_ambient = cap_drop(cred->cap_ambient, drop);
+	return cred;
+}
+
+/* Whether init_user_ns capability CAP_SYS_ADMIN is held; no audit of a mere question. */
+bool vserver_is_admin(void)
+{
+	return ns_capable_noaudit(&init_user_ns, CAP_SYS_ADMIN);
+}
+
+/* Calls vserver_task_in_view() for each process of a pid structure until one is in view. */
+bool vserver_pid_in_view(struct pid *pid)
+{
+	struct task_struct *task;
+	enum pid_type type;
+
+	for (type = PIDTYPE_PID; type < PIDTYPE_MAX; type++) {
+		/* The callers hold RCU or tasklist_lock; that one's symbol is not exported to check. */
+		hlist_for_each_entry_rcu(task, &pid->tasks[type], pid_links[type], true) {
+			if (vserver_task_in_view(task))
+				return true;
+			/* A thread's context is its process's: one look is enough. */
+			if (type <= PIDTYPE_TGID)
+				break;
+		}
+	}
+	return false;
+}
+
+/* The task that a number names for the caller, with a reference; NULL: there is none. */
+struct task_struct *vserver_get_task(int nr)
+{
+	struct task_struct *task;
+
+	/* Not find_get_pid(), which also finds children that are out of view. */
+	rcu_read_lock();
+	task = pid_task(find_vpid(nr), PIDTYPE_PID);
+	if (task)
+		get_task_struct(task);
+	rcu_read_unlock();
+	return task;
+}
+
+/* Frees what kmalloc() gave and what begins with a struct rcu_head, after a grace period. */
+struct rcu_first {
+	struct rcu_head rcu;
+};
+
+void vserver_free_rcu(void *memory)
+{
+	struct rcu_first *first = memory;
+
+	kfree_rcu(first, rcu);
+}
+
+/* The caller is inside an ioctl, so the module cannot be on its way out. */
+void vserver_module_get(void)
+{
+	__module_get(THIS_MODULE);
+}
+
+void vserver_module_put(void)
+{
+	module_put(THIS_MODULE);
+}
+
+struct file *vserver_anon_file(const struct file_operations *fops, void *private)
+{
+	return anon_inode_getfile("[vserver]", fops, private, O_RDONLY);
+}

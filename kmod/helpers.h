@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What helpers.c and ftrace_glue.c offer to Rust, and what they call there. */
+#ifndef VSERVER_HELPERS_H
+#define VSERVER_HELPERS_H
+
+#include <linux/types.h>
+
+struct cred;
+struct pid;
+struct task_struct;
+
+unsigned long vserver_map_lock(void);
+void vserver_map_unlock(unsigned long flags);
+int vserver_idr_take(void *context, int number);
+int vserver_idr_next_free(void *context, int first, int last);
+void *vserver_idr_find(int number);
+void *vserver_idr_after(int *number);
+void vserver_idr_remove(int number);
+void vserver_idr_destroy(void);
+void vserver_reap_later(void);
+void vserver_reap_flush(void);
+bool vserver_single_threaded(void);
+unsigned long vserver_rlimit_nproc(void);
+bool vserver_is_machine_init(struct task_struct *task);
+bool vserver_same_process(struct task_struct *a, struct task_struct *b);
+u64 vserver_boottime_ns(void);
+unsigned int vserver_cap_last(void);
+struct cred *vserver_cred_without(u64 caps);
+bool vserver_is_admin(void);
+bool vserver_pid_in_view(struct pid *pid);
+struct task_struct *vserver_get_task(int nr);
+
+void vserver_free_rcu(void *memory);
+void vserver_module_get(void);
+void vserver_module_put(void);
+struct file_operations;
+struct file *vserver_anon_file(const struct file_operations *fops, void *private);
+
+/* ftrace_glue.c, stock lane only. */
+struct inode;
+struct pt_regs;
+struct dentry;
+struct pid_namespace;
+struct inode *vserver_dentry_inode(struct dentry *dentry);
+int vserver_pid_nr(struct pid *pid, struct pid_namespace *ns);
+struct kernel_siginfo;
+bool vserver_signal_from_user(struct kernel_siginfo *info);
+bool vserver_pid_has_child(struct pid *pid);
+bool vserver_pid_listed(struct pid *pid);
+struct task_struct *vserver_proc_task(struct inode *inode);
+long vserver_getpriority(const struct pt_regs *regs, bool ia32);
+
+/* The two lanes offer the same four; attach/mod.rs calls them. */
+int vserver_attach(void);
+void vserver_detach(void);
+unsigned int vserver_hooks_attached(void);
+unsigned int vserver_hooks_total(void);
+
+/* Rust, called from C. */
+void vserver_reap(void);
+bool vserver_task_in_view(struct task_struct *task);
+
+#endif

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Looking into other processes: ptrace, process_vm_*, kcmp, most of /proc/PID. Atomic context.
+
+use crate::{
+    policy::visibility::{touch, Touch},
+    task, //
+};
+use kernel::{bindings, current, prelude::*, task::Task};
+
+/// `mode`: `PTRACE_MODE_*`. The spectator may read what it otherwise may, and attach to nothing.
+pub(crate) fn access_check(target: &Task, mode: u32) -> Result {
+    match touch(task::number(current!()), task::number(target)) {
+        Touch::Allowed => Ok(()),
+        Touch::Refused if mode & bindings::PTRACE_MODE_ATTACH == 0 => Ok(()),
+        Touch::Refused | Touch::Absent => Err(EPERM),
+    }
+}

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Decisions without side effects: no kernel type, no allocation, no `unsafe`.
+
+pub mod caps;
+pub mod enter;
+pub mod limits;
+pub mod visibility;

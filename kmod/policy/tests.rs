@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use crate::caps;
+use crate::enter::{decide, Caller, Decision, Refusal};
+use crate::limits;
+use crate::uapi::*;
+use crate::visibility::{touch, visible, Touch};
+use proptest::prelude::*;
+
+const ROOT: Caller = Caller {
+    context: CONTEXT_ROOT,
+    flags: 0,
+    admin: true,
+    single_threaded: true,
+};
+
+fn inside(context: i32, flags: u32) -> Caller {
+    Caller {
+        context,
+        flags,
+        admin: true,
+        single_threaded: true,
+    }
+}
+
+#[test]
+fn spectator_sees_all_and_touches_none() {
+    assert!(visible(CONTEXT_SPECTATOR, CONTEXT_ROOT));
+    assert!(visible(CONTEXT_SPECTATOR, 100));
+    assert_eq!(touch(CONTEXT_SPECTATOR, 100), Touch::Refused);
+    assert_eq!(touch(CONTEXT_SPECTATOR, CONTEXT_SPECTATOR), Touch::Allowed);
+}
+
+#[test]
+fn the_root_server_is_not_privileged() {
+    assert!(!visible(CONTEXT_ROOT, 100));
+    assert_eq!(touch(CONTEXT_ROOT, 100), Touch::Absent);
+    assert_eq!(touch(100, CONTEXT_ROOT), Touch::Absent);
+}
+
+#[test]
+fn numbers_are_for_root_in_context_0() {
+    assert_eq!(
+        decide(ROOT, 100, 0),
+        Ok(Decision::Numbered {
+            context: 100,
+            create: true
+        })
+    );
+    assert_eq!(
+        decide(ROOT, 50000, 0),
+        Ok(Decision::Numbered {
+            context: 50000,
+            create: false
+        })
+    );
+    let user = Caller {
+        admin: false,
+        ..ROOT
+    };
+    assert_eq!(decide(user, 100, 0), Err(Refusal::NotAllowed));
+    assert_eq!(decide(user, CONTEXT_SPECTATOR, 0), Err(Refusal::NotAllowed));
+    assert_eq!(decide(user, CONTEXT_NEW, 0), Ok(Decision::New));
+    assert_eq!(decide(inside(100, 0), 101, 0), Err(Refusal::NotAllowed));
+    assert_eq!(
+        decide(inside(100, 0), CONTEXT_ROOT, 0),
+        Err(Refusal::NotAllowed)
+    );
+}
+
+#[test]
+fn locked_contexts_can_only_stay() {
+    let locked = inside(100, FLAG_LOCK);
+    assert_eq!(decide(locked, CONTEXT_NEW, 0), Err(Refusal::NotAllowed));
+    assert_eq!(decide(locked, CONTEXT_STAY, FLAG_NPROC), Ok(Decision::Stay));
+}
+
+#[test]
+fn malformed_requests_are_invalid() {
+    for context in [-3, i32::MIN, CONTEXT_MAX + 1, i32::MAX] {
+        assert_eq!(decide(ROOT, context, 0), Err(Refusal::Invalid));
+    }
+    assert_eq!(decide(ROOT, CONTEXT_NEW, 128), Err(Refusal::Invalid));
+    assert_eq!(decide(ROOT, CONTEXT_STAY, FLAG_LOCK), Err(Refusal::Invalid));
+    assert_eq!(
+        decide(ROOT, CONTEXT_SPECTATOR, FLAG_LOCK),
+        Err(Refusal::Invalid)
+    );
+    let threads = Caller {
+        single_threaded: false,
+        ..ROOT
+    };
+    assert_eq!(decide(threads, CONTEXT_NEW, 0), Err(Refusal::Invalid));
+    assert_eq!(
+        decide(ROOT, CONTEXT_NEW, FLAG_FAKEINIT),
+        Err(Refusal::Unsupported)
+    );
+}
+
+#[test]
+fn nproc_limits_only_with_the_flag() {
+    assert_eq!(limits::nproc(0, 5, 7), None);
+    assert_eq!(limits::nproc(FLAG_NPROC, 5, 7), Some(7));
+    assert_eq!(limits::nproc(FLAG_NPROC | FLAG_ULIMIT, 5, 7), Some(5));
+    assert!(limits::may_add(6, Some(7)));
+    assert!(!limits::may_add(7, Some(7)));
+    assert!(limits::may_add(u64::MAX, None));
+}
+
+#[test]
+fn the_mask_of_41_capabilities() {
+    assert_eq!(caps::all(40), 0x1ff_ffff_ffff);
+    assert_eq!(caps::all(63), u64::MAX);
+}
+
+proptest! {
+    /// Nothing outside context 0 ever gets to choose a number, whatever it asks.
+    #[test]
+    fn no_number_from_inside(context in 1..=CONTEXT_MAX, flags in 0u32..128, ask: i32, add: u32) {
+        let decision = decide(inside(context, flags), ask, add);
+        prop_assert!(!matches!(decision, Ok(Decision::Numbered { .. })), "{:?}", decision);
+    }
+
+    /// A ceiling never grows back.
+    #[test]
+    fn ceilings_only_shrink(outer: u64, dropped: u64) {
+        prop_assert_eq!(caps::ceiling(outer, dropped) & outer, outer);
+    }
+
+    /// Seeing is never symmetric by accident: only equality or the spectator sees.
+    #[test]
+    fn isolation(a in 0..=CONTEXT_MAX, b in 0..=CONTEXT_MAX) {
+        prop_assert_eq!(visible(a, b), a == b || a == CONTEXT_SPECTATOR);
+        prop_assert_eq!(touch(a, b) == Touch::Allowed, a == b);
+    }
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ioctl ABI of `/dev/vserver`: numbers, structures, constants.
+//!
+//! Rules: every structure has a fixed size without implicit padding; fields named `reserved*` must
+//! be zero on the way in (`EINVAL` otherwise) and are zero on the way out; unknown flag bits are
+//! `EINVAL`; an ioctl number that is not in this file is `ENOTTY`. An ioctl that fails has changed
+//! nothing.
+
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Version of this ABI. Raised when a field or a command changes its meaning, never for additions.
+pub const ABI_VERSION: u32 = 1;
+
+/// The `type` byte of every ioctl of the device.
+pub const IOC_TYPE: u8 = 0xb9;
+
+const IOC_READ: u32 = 2;
+const IOC_WRITE: u32 = 1;
+
+const fn ioc(dir: u32, nr: u32, size: usize) -> u32 {
+    (dir << 30) | ((size as u32) << 16) | ((IOC_TYPE as u32) << 8) | nr
+}
+
+/// Describe the module: [`Info`]. Open to everyone.
+pub const IOC_INFO: u32 = ioc(IOC_READ, 0, size_of::<Info>());
+/// Move the calling process into a context: [`Enter`].
+pub const IOC_ENTER: u32 = ioc(IOC_READ | IOC_WRITE, 1, size_of::<Enter>());
+/// Describe the context of a process that the caller can see: [`Get`].
+pub const IOC_GET: u32 = ioc(IOC_READ | IOC_WRITE, 2, size_of::<Get>());
+/// Describe the contexts that the caller can see, in ascending order: [`List`].
+pub const IOC_LIST: u32 = ioc(IOC_READ | IOC_WRITE, 3, size_of::<List>());
+/// Get a context fd for a context that exists: [`Open`].
+pub const IOC_OPEN: u32 = ioc(IOC_READ | IOC_WRITE, 4, size_of::<Open>());
+
+/// The root server's context, where the machine boots.
+pub const CONTEXT_ROOT: i32 = 0;
+/// The spectator's context: sees everything, signals nothing.
+pub const CONTEXT_SPECTATOR: i32 = 1;
+/// Request: the next free number.
+pub const CONTEXT_NEW: i32 = -1;
+/// Request: stay here, only give up capabilities or add flags.
+pub const CONTEXT_STAY: i32 = -2;
+/// The lowest number of a vserver's context.
+pub const CONTEXT_MIN: i32 = 2;
+/// The lowest number that [`CONTEXT_NEW`] hands out; numbers below are for those who choose.
+pub const CONTEXT_DYNAMIC_MIN: i32 = 49152;
+/// The highest number of a context.
+pub const CONTEXT_MAX: i32 = 65535;
+
+/// Cannot enter another context any more.
+pub const FLAG_LOCK: u32 = 1;
+/// All processes of the context together weigh what one process weighs.
+pub const FLAG_SCHED: u32 = 2;
+/// The limit on processes counts the whole context.
+pub const FLAG_NPROC: u32 = 4;
+/// Nobody else may join.
+pub const FLAG_PRIVATE: u32 = 8;
+/// The calling process becomes the context's process number 1.
+pub const FLAG_FAKEINIT: u32 = 16;
+/// No context lines in `/proc/PID/status`.
+pub const FLAG_HIDEINFO: u32 = 32;
+/// The caller's resource limits become the context's.
+pub const FLAG_ULIMIT: u32 = 64;
+/// Every flag that this ABI knows.
+pub const FLAG_ALL: u32 = 127;
+
+/// [`Enter::options`]: also return a context fd in [`Enter::fd`].
+pub const ENTER_OPEN_FD: u32 = 1;
+/// Every bit that [`Enter::options`] knows.
+pub const ENTER_OPTIONS_ALL: u32 = 1;
+
+/// [`Info::lane`]: attached through ftrace to an unmodified kernel.
+pub const LANE_STOCK: u32 = 0;
+/// [`Info::lane`]: attached to the hook points that `patches/` adds.
+pub const LANE_PATCHED: u32 = 1;
+
+/// [`ContextInfo::state`]: processes live in it.
+pub const STATE_ALIVE: u32 = 1;
+
+/// What [`IOC_INFO`] returns.
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
+pub struct Info {
+    /// [`ABI_VERSION`] of the module.
+    pub abi_version: u32,
+    /// [`LANE_STOCK`] or [`LANE_PATCHED`].
+    pub lane: u32,
+    /// Hooks that are attached now.
+    pub hooks_attached: u32,
+    /// Hooks that the module knows in this lane.
+    pub hooks_total: u32,
+    /// Contexts alive, 0 and 1 not counted.
+    pub contexts: u32,
+    /// The most contexts that can be alive at once.
+    pub contexts_max: u32,
+    /// The flags that ENTER accepts (`FLAG_*`); a known flag outside is `EOPNOTSUPP`.
+    pub flags_supported: u32,
+    /// The number of capabilities the kernel knows (41 means 0..=40).
+    pub capabilities: u32,
+    /// Features of this lane, none defined yet.
+    pub features: u64,
+    /// Zero.
+    pub reserved: [u64; 3],
+}
+
+/// Argument of [`IOC_ENTER`].
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
+pub struct Enter {
+    /// In: a context number, [`CONTEXT_NEW`] or [`CONTEXT_STAY`]. Out: the number of the context
+    /// that the process is now in.
+    pub context: i32,
+    /// In: `FLAG_*` to add to the context.
+    pub flags: u32,
+    /// In: the capabilities to give up for good, bit N is capability N. Bits of capabilities that
+    /// the kernel does not know are `EINVAL`.
+    pub caps_drop: u64,
+    /// In: `ENTER_*` bits.
+    pub options: u32,
+    /// Out: the context fd (close-on-exec) when [`ENTER_OPEN_FD`] was given, else -1. Must be 0 on
+    /// the way in.
+    pub fd: i32,
+    /// Must be zero.
+    pub reserved: [u64; 5],
+}
+
+/// One context, as told by [`IOC_GET`] and [`IOC_LIST`].
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
+pub struct ContextInfo {
+    /// The context's number.
+    pub context: i32,
+    /// Its `FLAG_*`.
+    pub flags: u32,
+    /// Capabilities that no process of the context can have (inherited from outer contexts too).
+    pub caps_dropped: u64,
+    /// Threads in it, zombies included; 0 for contexts 0 and 1, which do not count.
+    pub tasks: u32,
+    /// The context it was entered from, 0 for the root server.
+    pub outer: i32,
+    /// Real pid of its fakeinit, 0 when it has none.
+    pub initpid: i32,
+    /// `STATE_*`.
+    pub state: u32,
+    /// CLOCK_BOOTTIME nanoseconds at which the context was made, 0 for contexts 0 and 1.
+    pub created_ns: u64,
+    /// The limit on tasks that FLAG_ULIMIT fixed, 0 when none was fixed.
+    pub nproc_limit: u64,
+    /// Zero.
+    pub reserved: [u64; 2],
+}
+
+/// Argument of [`IOC_GET`].
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
+pub struct Get {
+    /// In: a process or thread by its pid as the caller sees it; 0: the caller. `ESRCH` when the
+    /// caller cannot see it.
+    pub pid: i32,
+    /// Must be zero.
+    pub reserved: u32,
+    /// Out. All zero on the way in.
+    pub info: ContextInfo,
+}
+
+/// Argument of [`IOC_LIST`].
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
+pub struct List {
+    /// In: address of an array of [`ContextInfo`].
+    pub buffer: u64,
+    /// In: elements of the array, 1 to 65536. Out: elements written; 0 at the end.
+    pub count: u32,
+    /// In: only contexts numbered higher than this (start with 0).
+    /// Out: the number of the last one written, to be used for the next call.
+    pub after: i32,
+    /// Must be zero.
+    pub reserved: [u64; 2],
+}
+
+/// Argument of [`IOC_OPEN`].
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
+pub struct Open {
+    /// In: the context's number, 2 and up. `ESRCH` when it does not exist or the caller cannot
+    /// see it; the caller must be in context 0 or in that very context.
+    pub context: i32,
+    /// Out: the context fd, close-on-exec. It polls `POLLIN | POLLHUP` once the context is empty. Must be
+    /// 0 on the way in.
+    pub fd: i32,
+    /// Must be zero.
+    pub reserved: [u64; 3],
+}

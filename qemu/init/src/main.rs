@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Process 1 of the test machine. Reads its job from `/etc/vserver-job`:
+//!
+//! - `test`, filter: every test of `/bin/guest-tests`, results as KTAP on the port `results`;
+//! - `exec`, command: `/bin/sh -c`, output on the ports `stdout` and `stderr`, `exit N` on `results`;
+//! - `tour`: as `exec` with `/bin/tour`; `tour-shell`: the same on the console, then a shell there.
+
+use anyhow::{Context, Result};
+use nix::{
+    mount::{mount, MsFlags},
+    sys::{
+        reboot::{reboot, RebootMode},
+        signal::{kill, Signal},
+        wait::{waitpid, WaitPidFlag, WaitStatus},
+    },
+    unistd::Pid,
+};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write,
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+const MODULE: &str = "/lib/vserver.ko";
+const CONSOLE: &str = "/dev/ttyS0";
+
+fn main() {
+    if let Err(error) = work() {
+        eprintln!("guest-init: {error:#}");
+        say(&format!("# guest-init: {error:#}"));
+    }
+    nix::unistd::sync();
+    let _ = reboot(RebootMode::RB_POWER_OFF);
+}
+
+fn mounts() -> Result<()> {
+    for (kind, target, data) in [
+        ("proc", "/proc", ""),
+        ("sysfs", "/sys", ""),
+        ("devtmpfs", "/dev", ""),
+        ("devpts", "/dev/pts", "mode=620,ptmxmode=666"),
+        ("tmpfs", "/tmp", "mode=1777"),
+        ("tmpfs", "/dev/shm", "mode=1777"),
+        ("cgroup2", "/sys/fs/cgroup", ""),
+    ] {
+        let _ = fs::create_dir_all(target);
+        mount(Some(kind), target, Some(kind), MsFlags::empty(), Some(data))
+            .with_context(|| format!("cannot mount {kind} on {target}"))?;
+    }
+    // There when the runner exported a folder under that name.
+    for tag in ["vservers", "share"] {
+        let target = format!("/{tag}");
+        let none: Option<&str> = None;
+        let _ = mount(
+            Some(tag),
+            target.as_str(),
+            Some("virtiofs"),
+            MsFlags::empty(),
+            none,
+        );
+    }
+    Ok(())
+}
+
+/// A virtio port by its name.
+fn port(name: &str) -> Result<File> {
+    for entry in fs::read_dir("/sys/class/virtio-ports").context("no virtio ports")? {
+        let path = entry?.path();
+        if fs::read_to_string(path.join("name")).is_ok_and(|found| found.trim() == name) {
+            let device = PathBuf::from("/dev").join(path.file_name().unwrap_or_default());
+            return OpenOptions::new()
+                .write(true)
+                .open(&device)
+                .with_context(|| format!("cannot open {}", device.display()));
+        }
+    }
+    anyhow::bail!("no virtio port is named {name}")
+}
+
+/// A line on the result port.
+fn say(line: &str) {
+    if let Ok(mut port) = port("results") {
+        let _ = writeln!(port, "{line}");
+    }
+}
+
+fn work() -> Result<()> {
+    mounts()?;
+    let job = fs::read_to_string("/etc/vserver-job").context("no job")?;
+    let (kind, rest) = job.split_once('\n').unwrap_or((job.as_str(), ""));
+    let file = File::open(MODULE).with_context(|| format!("no module at {MODULE}"))?;
+    nix::kmod::finit_module(&file, c"", nix::kmod::ModuleInitFlags::empty())
+        .context("the module does not load; see the console")?;
+    match kind {
+        "test" => tests(rest.trim_end()),
+        "exec" => command(&["/bin/sh", "-c", rest.trim_end_matches('\n')], false),
+        "tour" => command(&["/bin/tour"], false),
+        "tour-shell" => {
+            command(&["/bin/tour"], true)?;
+            println!("\nA shell on that machine; Ctrl-D powers it off.");
+            command(&["/bin/sh", "-c", "exec setsid cttyhack sh -l"], true)
+        }
+        other => anyhow::bail!("unknown job {other}"),
+    }
+}
+
+fn base(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("HOME", "/root")
+        .env("TERM", "linux")
+        .current_dir("/root");
+    command
+}
+
+/// Waits for one child and reaps every orphan meanwhile. `None`: the time is over.
+fn wait_for(pid: Pid, limit: Option<Duration>) -> Option<i32> {
+    let start = Instant::now();
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(done, code)) if done == pid => return Some(code),
+            Ok(WaitStatus::Signaled(done, signal, _)) if done == pid => {
+                return Some(128 + signal as i32);
+            }
+            Ok(WaitStatus::StillAlive) | Err(_) => {
+                if limit.is_some_and(|limit| start.elapsed() > limit) {
+                    return None;
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Ok(_) => {}
+        }
+    }
+}
+
+fn command(words: &[&str], on_console: bool) -> Result<()> {
+    let mut command = base(words[0]);
+    command.args(&words[1..]);
+    if on_console {
+        let console = OpenOptions::new().read(true).write(true).open(CONSOLE)?;
+        command
+            .stdin(console.try_clone()?)
+            .stdout(console.try_clone()?)
+            .stderr(console);
+    } else {
+        command
+            .stdin(Stdio::null())
+            .stdout(port("stdout")?)
+            .stderr(port("stderr")?);
+    }
+    let child = command
+        .spawn()
+        .with_context(|| format!("cannot start {}", words[0]))?;
+    let code = wait_for(Pid::from_raw(child.id() as i32), None).unwrap_or(1);
+    say(&format!("exit {code}"));
+    Ok(())
+}
+
+fn tests(filter: &str) -> Result<()> {
+    let list = base("/bin/guest-tests")
+        .arg("--list")
+        .output()
+        .context("no guest tests")?;
+    let list = String::from_utf8(list.stdout)?;
+    let tests: Vec<(&str, u64)> = list
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter(|(name, _)| name.contains(filter))
+        .map(|(name, seconds)| (name, seconds.parse().unwrap_or(30)))
+        .collect();
+    say("KTAP version 1");
+    say(&format!("1..{}", tests.len()));
+    for (index, (name, seconds)) in tests.iter().enumerate() {
+        say(&format!("# running {name}"));
+        test(index + 1, name, Duration::from_secs(*seconds))?;
+    }
+    say("# end");
+    Ok(())
+}
+
+fn test(number: usize, name: &str, limit: Duration) -> Result<()> {
+    // The console names the test too, for whoever reads a kernel's complaint there.
+    if let Ok(mut kmsg) = OpenOptions::new().write(true).open("/dev/kmsg") {
+        // One write is one record there.
+        let _ = kmsg.write_all(format!("test {name}\n").as_bytes());
+    }
+    let output = "/tmp/test-output";
+    let file = File::create(output)?;
+    let child = base("/bin/guest-tests")
+        .arg(name)
+        .stdin(Stdio::null())
+        .stdout(file.try_clone()?)
+        .stderr(file)
+        .process_group(0)
+        .spawn()?;
+    let pid = Pid::from_raw(child.id() as i32);
+    let code = wait_for(pid, Some(limit));
+    let _ = kill(Pid::from_raw(-pid.as_raw()), Signal::SIGKILL);
+    if code.is_none() {
+        let _ = kill(pid, Signal::SIGKILL);
+        wait_for(pid, Some(Duration::from_secs(10)));
+    }
+    let output = fs::read(output).unwrap_or_default();
+    let output = String::from_utf8_lossy(&output);
+    match code {
+        Some(0) => say(&format!("ok {number} {name}")),
+        Some(77) => {
+            let reason = output.lines().last().unwrap_or("no reason given");
+            say(&format!("ok {number} {name} # SKIP {reason}"));
+        }
+        failed => {
+            for line in output.lines() {
+                say(&format!("# {line}"));
+            }
+            match failed {
+                Some(code) => say(&format!("# status {code}")),
+                None => say(&format!("# no end after {} s", limit.as_secs())),
+            }
+            say(&format!("not ok {number} {name}"));
+        }
+    }
+    Ok(())
+}

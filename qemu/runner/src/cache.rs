@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Products, cached by the content of what went into them.
+//!
+//! A product is a folder `/cache/NAME-KEY`. It is built under another name and renamed when it is
+//! whole, so that an interrupted build leaves nothing that looks finished.
+
+use anyhow::{Context, Result};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use walkdir::WalkDir;
+
+/// Collects what goes into a product.
+pub struct Key(blake3::Hasher);
+
+impl Key {
+    /// Starts with the recipe: a text that changes when the way of building does.
+    pub fn new(recipe: &str) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(recipe.as_bytes());
+        Self(hasher)
+    }
+
+    /// Adds a text.
+    pub fn text(mut self, text: &str) -> Self {
+        self.0.update(&(text.len() as u64).to_le_bytes());
+        self.0.update(text.as_bytes());
+        self
+    }
+
+    /// Adds a file, or all files below a folder with their names.
+    pub fn tree(mut self, path: &Path) -> Result<Self> {
+        for entry in WalkDir::new(path).sort_by_file_name() {
+            let entry = entry.with_context(|| format!("cannot read {}", path.display()))?;
+            if entry.file_type().is_file() {
+                self.0.update(entry.path().as_os_str().as_encoded_bytes());
+                let content = fs::read(entry.path())?;
+                self.0.update(&(content.len() as u64).to_le_bytes());
+                self.0.update(&content);
+            }
+        }
+        Ok(self)
+    }
+
+    fn hex(&self) -> String {
+        self.0.finalize().to_hex()[..16].to_string()
+    }
+}
+
+/// The folder of a product; `build` fills it when it is not there yet.
+pub fn product(name: &str, key: Key, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let folder = Path::new("/cache").join(format!("{name}-{}", key.hex()));
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let unfinished = folder.with_extension("unfinished");
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished)?;
+    }
+    fs::create_dir_all(&unfinished)?;
+    build(&unfinished)?;
+    fs::rename(&unfinished, &folder)?;
+    Ok(folder)
+}

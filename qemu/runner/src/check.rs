@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `make check`: what can be said about the sources without running them.
+
+use crate::{
+    kernel::{self, Lane},
+    step,
+};
+use anyhow::{bail, Result};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+use walkdir::WalkDir;
+
+const HEADER: &str = "/src/include/vserver_ioctl.h";
+
+/// Runs all checks; the first that fails ends it with its reason.
+pub fn run() -> Result<ExitCode> {
+    format(true)?;
+    step::run(
+        "clippy on the programs",
+        "clippy",
+        Command::new("cargo")
+            .args([
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--locked",
+                "--",
+                "-D",
+                "warnings",
+            ])
+            .current_dir("/src"),
+    )?;
+    kernel::lint_module(Lane::Stock)?;
+    unsafe_budget()?;
+    header_drift()?;
+    eprintln!("==> all checks passed");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn kernel_sources() -> Vec<PathBuf> {
+    WalkDir::new("/src/kmod")
+        .sort_by_file_name()
+        .into_iter()
+        .filter_map(|entry| Some(entry.ok()?.into_path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .collect()
+}
+
+/// rustfmt on everything, checking or writing.
+pub fn format(check: bool) -> Result<ExitCode> {
+    let what = if check {
+        "formatting"
+    } else {
+        "format the sources"
+    };
+    let mut cargo = Command::new("cargo");
+    cargo.args(["fmt", "--all"]).current_dir("/src");
+    let mut rustfmt = Command::new("rustfmt");
+    rustfmt
+        .args([
+            "--edition",
+            "2021",
+            "--config",
+            "skip_children=true",
+            "--config-path",
+            "/src",
+        ])
+        .args(kernel_sources().iter().filter(|path| !in_crates(path)))
+        .current_dir("/src");
+    if check {
+        cargo.arg("--check");
+        rustfmt.arg("--check");
+    }
+    step::run(what, "fmt", &mut cargo)?;
+    step::run(&format!("{what} (kernel side)"), "fmt-kmod", &mut rustfmt)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The crates that cargo formats.
+fn in_crates(path: &Path) -> bool {
+    path.starts_with("/src/kmod/policy") || path.starts_with("/src/kmod/uapi")
+}
+
+/// Counts `unsafe` as a word outside comments.
+fn unsafe_count(text: &str) -> usize {
+    text.lines()
+        .map(|line| line.split("//").next().unwrap_or(""))
+        .flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'))
+        .filter(|word| *word == "unsafe")
+        .count()
+}
+
+/// Only the files in `kmod/unsafe-budget` may contain `unsafe`, no more often than it says.
+fn unsafe_budget() -> Result<()> {
+    let mut budget = BTreeMap::new();
+    for line in fs::read_to_string("/src/kmod/unsafe-budget")?.lines() {
+        if let Some((file, most)) = line.split_once(' ').filter(|_| !line.starts_with('#')) {
+            budget.insert(file.to_string(), most.trim().parse::<usize>()?);
+        }
+    }
+    let mut over = String::new();
+    for path in kernel_sources() {
+        let name = path.strip_prefix("/src/kmod")?.display().to_string();
+        let count = unsafe_count(&fs::read_to_string(&path)?);
+        let most = budget.get(&name).copied().unwrap_or(0);
+        if count > most {
+            writeln!(
+                over,
+                "  kmod/{name}: {count} times `unsafe`, {most} allowed"
+            )?;
+        }
+    }
+    if !over.is_empty() {
+        bail!("the unsafe budget (kmod/unsafe-budget) is exceeded:\n{over}");
+    }
+    Ok(())
+}
+
+/// The C header from the ABI's Rust source: constants, then structures.
+fn header() -> Result<String> {
+    let source = fs::read_to_string("/src/kmod/uapi/mod.rs")?;
+    let mut out = String::from(
+        "/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */\n\
+         /* Generated from kmod/uapi/mod.rs by `make header`. Do not edit. */\n\
+         #ifndef VSERVER_IOCTL_H\n#define VSERVER_IOCTL_H\n\n\
+         #include <linux/ioctl.h>\n#include <linux/types.h>\n\n",
+    );
+    for line in source.lines() {
+        let Some((name, value)) = line
+            .strip_prefix("pub const ")
+            .and_then(|rest| rest.strip_suffix(';'))
+            .and_then(|rest| rest.split_once(" = "))
+        else {
+            continue;
+        };
+        let name = name.split(':').next().unwrap_or(name);
+        if !name.starts_with("IOC_") {
+            // A sign must not fuse with what stands before the macro.
+            let value = if value.starts_with('-') {
+                format!("({value})")
+            } else {
+                value.to_string()
+            };
+            writeln!(out, "#define VSERVER_{name} {value}")?;
+        }
+    }
+    let c_type = |rust: &str| match rust {
+        "u32" => "__u32".to_string(),
+        "i32" => "__s32".to_string(),
+        "u64" => "__u64".to_string(),
+        other => format!("struct vserver_{}", snake(other)),
+    };
+    let mut inside = false;
+    for line in source.lines() {
+        if let Some(name) = line
+            .strip_prefix("pub struct ")
+            .and_then(|rest| rest.strip_suffix(" {"))
+        {
+            writeln!(out, "\nstruct vserver_{} {{", snake(name))?;
+            inside = true;
+        } else if inside && line == "}" {
+            out += "};\n";
+            inside = false;
+        } else if let Some((name, rust)) = line
+            .trim()
+            .strip_prefix("pub ")
+            .and_then(|rest| rest.strip_suffix(','))
+            .and_then(|rest| rest.split_once(": "))
+            .filter(|_| inside)
+        {
+            match rust.trim_matches(['[', ']']).split_once("; ") {
+                Some((element, length)) => {
+                    writeln!(out, "\t{} {name}[{length}];", c_type(element))?;
+                }
+                None => writeln!(out, "\t{} {name};", c_type(rust))?,
+            }
+        }
+    }
+    out += "\n";
+    for (name, macro_name, number, structure) in [
+        ("INFO", "_IOR", vserver_uapi::IOC_INFO, "info"),
+        ("ENTER", "_IOWR", vserver_uapi::IOC_ENTER, "enter"),
+        ("GET", "_IOWR", vserver_uapi::IOC_GET, "get"),
+        ("LIST", "_IOWR", vserver_uapi::IOC_LIST, "list"),
+        ("OPEN", "_IOWR", vserver_uapi::IOC_OPEN, "open"),
+    ] {
+        writeln!(
+            out,
+            "#define VSERVER_IOC_{name} {macro_name}({:#x}, {}, struct vserver_{structure})",
+            vserver_uapi::IOC_TYPE,
+            number & 0xff,
+        )?;
+    }
+    out += "\n#endif\n";
+    Ok(out)
+}
+
+/// `ContextInfo` to `context_info`.
+fn snake(name: &str) -> String {
+    let mut out = String::new();
+    for (index, c) in name.chars().enumerate() {
+        if c.is_ascii_uppercase() && index > 0 {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+fn header_drift() -> Result<()> {
+    if fs::read_to_string(HEADER).unwrap_or_default() != header()? {
+        bail!("include/vserver_ioctl.h does not match kmod/uapi/mod.rs: run `make header` and commit it");
+    }
+    Ok(())
+}
+
+/// Writes the header anew.
+pub fn write_header() -> Result<ExitCode> {
+    fs::create_dir_all("/src/include")?;
+    fs::write(HEADER, header()?)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What goes into the guest: static programs, the initramfs, a Debian file system.
+
+use crate::{
+    cache::{product, Key},
+    kernel::{self, Lane},
+    step,
+};
+use anyhow::Result;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The names under which the one binary is called.
+const COMMANDS: [&str; 5] = ["chcontext", "reducecap", "vps", "vkill", "vserver-stat"];
+
+/// Statically linked programs.
+pub struct Programs {
+    /// The userland.
+    pub vserver: PathBuf,
+    init: PathBuf,
+    tests: PathBuf,
+}
+
+/// Builds them; cargo knows what is up to date.
+pub fn programs() -> Result<Programs> {
+    step::run(
+        "programs",
+        "cargo-build",
+        Command::new("cargo")
+            .args([
+                "build",
+                "--release",
+                "--locked",
+                "--target",
+                "x86_64-unknown-linux-gnu",
+            ])
+            .args([
+                "-p",
+                "vserver",
+                "-p",
+                "vserver-guest-init",
+                "-p",
+                "vserver-guest-tests",
+            ])
+            .env("RUSTFLAGS", "-C target-feature=+crt-static")
+            .current_dir("/src"),
+    )?;
+    let folder = Path::new("/cache/target/x86_64-unknown-linux-gnu/release");
+    Ok(Programs {
+        vserver: folder.join("vserver"),
+        init: folder.join("guest-init"),
+        tests: folder.join("guest-tests"),
+    })
+}
+
+/// The initramfs of a lane, without the job (see [`job_archive`]).
+pub fn initramfs(lane: Lane) -> Result<PathBuf> {
+    let programs = programs()?;
+    let module = kernel::module(lane)?;
+    let key = Key::new("initramfs 2")
+        .text(lane.name())
+        .tree(&programs.vserver)?
+        .tree(&programs.init)?
+        .tree(&programs.tests)?
+        .tree(&module)?
+        .tree(Path::new("/src/qemu/tour.sh"))?;
+    let folder = product("initramfs", key, |folder| {
+        let names = COMMANDS.join(" ");
+        step::shell(
+            "initramfs",
+            "initramfs",
+            folder,
+            &format!(
+                "mkdir tree; cd tree
+                 mkdir -p bin sbin usr/bin usr/sbin lib etc proc sys dev tmp root share vservers var/run/vservers run
+                 cp /bin/busybox bin/busybox
+                 for applet in $(/bin/busybox --list); do [ $applet = busybox ] || ln -s busybox bin/$applet; done
+                 cp {vserver} usr/sbin/vserver; for name in {names}; do ln -s vserver usr/sbin/$name; done
+                 cp {init} init; cp {tests} bin/guest-tests; cp {module} lib/vserver.ko
+                 strip --strip-debug lib/vserver.ko
+                 cp /src/qemu/tour.sh bin/tour
+                 echo {lane} >etc/vserver-lane
+                 printf 'root:x:0:0:root:/root:/bin/sh\\nuser:x:1000:1000::/tmp:/bin/sh\\nnobody:x:65534:65534::/:/bin/false\\n' >etc/passwd
+                 printf 'root:x:0:\\nuser:x:1000:\\nnogroup:x:65534:\\n' >etc/group
+                 find . | cpio -o -H newc --quiet | gzip -1 >../initramfs
+                 cd ..; rm -rf tree",
+                vserver = programs.vserver.display(),
+                init = programs.init.display(),
+                tests = programs.tests.display(),
+                module = module.display(),
+                lane = lane.name(),
+            ),
+        )
+    })?;
+    Ok(folder.join("initramfs"))
+}
+
+/// An initramfs with a job for the guest's init: what to do, as shell-free lines.
+pub fn with_job(lane: Lane, work: &Path, job: &str) -> Result<PathBuf> {
+    let base = initramfs(lane)?;
+    let folder = work.join("job");
+    fs::create_dir_all(folder.join("etc"))?;
+    fs::write(folder.join("etc/vserver-job"), job)?;
+    let whole = work.join("initramfs");
+    // The kernel takes several archives one after the other, each at a multiple of four bytes.
+    let script = format!(
+        "cp {base} {whole}; truncate -s %4 {whole}; cd {folder}; find etc | cpio -o -H newc --quiet >>{whole}",
+        base = base.display(),
+        whole = whole.display(),
+        folder = folder.display(),
+    );
+    anyhow::ensure!(
+        Command::new("bash")
+            .args(["-ec", &script])
+            .status()?
+            .success(),
+        "the initramfs with the job could not be written"
+    );
+    Ok(whole)
+}
+
+/// A plain Debian file system, for vservers to be made from.
+pub fn debian() -> Result<PathBuf> {
+    let key = Key::new("debian 1");
+    let folder = product("debian", key, |folder| {
+        step::run(
+            "Debian file system for the vservers (about a minute)",
+            "debian",
+            Command::new("mmdebstrap")
+                .args(["--variant=minbase", "--include=procps", "trixie"])
+                .arg(folder.join("tree")),
+        )
+    })?;
+    Ok(folder.join("tree"))
+}

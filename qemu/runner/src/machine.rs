@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One boot of a guest in QEMU: the ports, the console and its watch, the time limit.
+
+use crate::{
+    guest,
+    kernel::{self, Lane},
+    step,
+};
+use anyhow::{bail, Context, Result};
+use std::{
+    fs::{self, File},
+    io::{IsTerminal, Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+
+/// What on the console means that the kernel is not well.
+const ALARMS: [&str; 14] = [
+    "Kernel panic",
+    "BUG:",
+    "Oops",
+    "WARNING:",
+    "rcu: INFO",
+    "INFO: rcu",
+    "soft lockup",
+    "hard LOCKUP",
+    "possible circular locking",
+    "possible recursive locking",
+    "INFO: task ",
+    "general protection fault",
+    "unreferenced object",
+    "refcount_t:",
+];
+
+/// How a guest is to be booted.
+pub struct Boot<'a> {
+    /// The kernel and module.
+    pub lane: Lane,
+    /// What the guest's init is to do: see `qemu/init`.
+    pub job: &'a str,
+    /// Count instructions exactly.
+    pub icount: bool,
+    /// A folder to be seen at /vservers.
+    pub vservers: Option<&'a Path>,
+    /// The user's folder at /share.
+    pub share: bool,
+    /// The console on this terminal instead of a file.
+    pub interactive: bool,
+    /// After this the guest is stopped.
+    pub limit: Duration,
+}
+
+/// What a guest left.
+pub struct Outcome {
+    /// What it wrote to its result port.
+    pub results: String,
+    /// Its standard output and error, from the ports of these names.
+    pub stdout: PathBuf,
+    /// As above.
+    pub stderr: PathBuf,
+    /// Lines of the console that mean trouble.
+    pub alarms: Vec<String>,
+    /// Whether it had to be stopped at the limit.
+    pub timed_out: bool,
+    /// The whole console.
+    pub console: PathBuf,
+}
+
+/// A work folder that goes when the run is over.
+pub struct Work(PathBuf);
+
+impl Work {
+    /// Makes one in the cache.
+    pub fn new() -> Result<Self> {
+        let path = Path::new("/cache/work").join(std::process::id().to_string());
+        if path.exists() {
+            fs::remove_dir_all(&path)?;
+        }
+        fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// KVM when a trial boot under it works, else TCG; `ACCEL` overrides.
+fn accelerator(image: &Path) -> &'static str {
+    match std::env::var("ACCEL").as_deref() {
+        Ok("tcg") => return "tcg",
+        Ok("kvm") => return "kvm",
+        _ => {}
+    }
+    if !Path::new("/dev/kvm").exists() {
+        return "tcg";
+    }
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let memo = PathBuf::from(format!("/cache/accel-{}", boot.trim()));
+    if let Ok(known) = fs::read_to_string(&memo) {
+        return if known == "kvm" { "kvm" } else { "tcg" };
+    }
+    eprintln!("==> trial boot under KVM ...");
+    let works = trial(image).unwrap_or(false);
+    eprintln!(
+        "    {}",
+        if works {
+            "KVM works here and is used (ACCEL=tcg to override)"
+        } else {
+            "/dev/kvm is there but does not boot Linux: using TCG (ACCEL=kvm to override)"
+        }
+    );
+    let name = if works { "kvm" } else { "tcg" };
+    let _ = fs::write(memo, name);
+    name
+}
+
+/// Without an initramfs the kernel panics at the end of its boot, and QEMU ends: that is success.
+fn trial(image: &Path) -> Result<bool> {
+    let console = Path::new("/cache/log/kvm-trial.log");
+    let mut child = Command::new("qemu-system-x86_64")
+        .args([
+            "-M",
+            "q35,accel=kvm",
+            "-cpu",
+            "host",
+            "-m",
+            "512",
+            "-no-reboot",
+        ])
+        .args(["-display", "none", "-monitor", "none", "-serial"])
+        .arg(format!("file:{}", console.display()))
+        .arg("-kernel")
+        .arg(image)
+        .args(["-append", "console=ttyS0 panic=-1"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(15) {
+        if child.try_wait()?.is_some() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    let text = fs::read(console).unwrap_or_default();
+    Ok(String::from_utf8_lossy(&text).contains("Kernel panic"))
+}
+
+/// A virtiofsd for a folder, ended when dropped.
+struct Export(Child);
+
+impl Drop for Export {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn export(folder: &Path, socket: &Path) -> Result<Export> {
+    let child = Command::new("/usr/libexec/virtiofsd")
+        .arg(format!("--socket-path={}", socket.display()))
+        .arg(format!("--shared-dir={}", folder.display()))
+        .args(["--sandbox=none", "--log-level=error"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("cannot start virtiofsd")?;
+    let export = Export(child);
+    for _ in 0..100 {
+        if socket.exists() {
+            return Ok(export);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    bail!("virtiofsd does not serve {}", folder.display())
+}
+
+/// Boots and waits for the end.
+pub fn boot(boot: &Boot<'_>, work: &Path) -> Result<Outcome> {
+    let kernel = kernel::kernel(boot.lane)?;
+    let initramfs = guest::with_job(boot.lane, work, boot.job)?;
+    let console = Path::new("/cache/log").join(format!("console-{}.log", boot.lane.name()));
+    let outcome = Outcome {
+        results: String::new(),
+        stdout: work.join("stdout"),
+        stderr: work.join("stderr"),
+        alarms: Vec::new(),
+        timed_out: false,
+        console: console.clone(),
+    };
+    let _ = fs::remove_file(&console);
+    let accel = if boot.icount {
+        "tcg"
+    } else {
+        accelerator(&kernel.image)
+    };
+    let mut append = String::from("console=ttyS0 panic=-1 oops=panic");
+    let mut command = Command::new("qemu-system-x86_64");
+    command
+        .args([
+            "-m",
+            "2048",
+            "-no-reboot",
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+        ])
+        .args(["-object", "memory-backend-memfd,id=mem,size=2048M,share=on"])
+        .args(["-M", &format!("q35,accel={accel},memory-backend=mem")])
+        .args([
+            "-cpu",
+            if accel == "kvm" {
+                "host"
+            } else if boot.icount {
+                "qemu64"
+            } else {
+                "max"
+            },
+        ])
+        .arg("-kernel")
+        .arg(&kernel.image)
+        .arg("-initrd")
+        .arg(&initramfs)
+        .args(["-device", "virtio-serial-pci", "-device", "virtio-rng-pci"]);
+    if boot.icount {
+        command.args([
+            "-icount",
+            "shift=0,sleep=off",
+            "-rtc",
+            "clock=vm",
+            "-smp",
+            "1",
+        ]);
+        append += " nokaslr cryptomgr.notests";
+    } else {
+        command.args(["-smp", "2"]);
+    }
+    if boot.interactive {
+        command.args([
+            "-chardev",
+            "stdio,id=tty,signal=off",
+            "-serial",
+            "chardev:tty",
+        ]);
+        append += " quiet loglevel=1";
+    } else {
+        command
+            .arg("-serial")
+            .arg(format!("file:{}", console.display()));
+    }
+    let results = work.join("results");
+    for (name, path) in [
+        ("results", &results),
+        ("stdout", &outcome.stdout),
+        ("stderr", &outcome.stderr),
+    ] {
+        command
+            .arg("-chardev")
+            .arg(format!("file,id={name},path={}", path.display()))
+            .arg("-device")
+            .arg(format!("virtserialport,chardev={name},name={name}"));
+    }
+    let mut exports = Vec::new();
+    let folders = [
+        ("vservers", boot.vservers),
+        ("share", boot.share.then_some(Path::new("/share"))),
+    ];
+    for (tag, folder) in folders {
+        if let Some(folder) = folder {
+            let socket = work.join(format!("{tag}.sock"));
+            exports.push(export(folder, &socket)?);
+            command
+                .arg("-chardev")
+                .arg(format!("socket,id={tag},path={}", socket.display()))
+                .arg("-device")
+                .arg(format!("vhost-user-fs-pci,chardev={tag},tag={tag}"));
+        }
+    }
+    command.args(["-append", &append]);
+    let log = File::create("/cache/log/qemu.log")?;
+    if !boot.interactive {
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+    }
+    let mut child = command.spawn().context("cannot start qemu-system-x86_64")?;
+    watch(&mut child, boot, outcome, &results)
+}
+
+fn watch(
+    child: &mut Child,
+    boot: &Boot<'_>,
+    mut outcome: Outcome,
+    results: &Path,
+) -> Result<Outcome> {
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if start.elapsed() > boot.limit {
+            outcome.timed_out = true;
+            let _ = child.kill();
+            break child.wait()?;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    if !status.success() && !outcome.timed_out {
+        let said = fs::read_to_string("/cache/log/qemu.log").unwrap_or_default();
+        bail!("QEMU ended with {status}: {}", said.trim());
+    }
+    let read = |path: &Path| -> String {
+        let mut bytes = Vec::new();
+        if let Ok(mut file) = File::open(path) {
+            let _ = file.read_to_end(&mut bytes);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    outcome.results = read(results);
+    let lines: Vec<String> = read(&outcome.console).lines().map(str::to_string).collect();
+    for (index, line) in lines.iter().enumerate() {
+        if ALARMS.iter().any(|alarm| line.contains(alarm)) {
+            // The guest's init writes this line to the kernel log before each test.
+            let test = lines[..index]
+                .iter()
+                .rev()
+                .find_map(|line| line.split_once("] test ").map(|(_, name)| name));
+            if let Some(name) = test {
+                outcome.alarms.push(format!("in the test {name}:"));
+            }
+            outcome
+                .alarms
+                .extend(lines[index..lines.len().min(index + 25)].iter().cloned());
+            break;
+        }
+    }
+    Ok(outcome)
+}
+
+fn copy_out(path: &Path, to: &mut impl Write) -> Result<()> {
+    if let Ok(mut file) = File::open(path) {
+        match std::io::copy(&mut file, to) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            other => {
+                other?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `make exec`: the command's output and status are passed on, nothing else is on stdout.
+pub fn exec(lane: Lane, icount: bool, command: &str) -> Result<ExitCode> {
+    anyhow::ensure!(
+        !command.trim().is_empty(),
+        "no command: make exec CMD='...'"
+    );
+    let share = std::env::var("VSERVER_SHARE").is_ok_and(|share| !share.is_empty());
+    let work = Work::new()?;
+    let outcome = boot(
+        &Boot {
+            lane,
+            job: &format!("exec\n{command}\n"),
+            icount,
+            vservers: None,
+            share,
+            interactive: false,
+            limit: Duration::from_secs(3600),
+        },
+        work.path(),
+    )?;
+    copy_out(&outcome.stdout, &mut std::io::stdout())?;
+    copy_out(&outcome.stderr, &mut std::io::stderr())?;
+    for line in &outcome.alarms {
+        eprintln!("console: {line}");
+    }
+    let code = outcome
+        .results
+        .lines()
+        .find_map(|line| line.strip_prefix("exit ")?.parse::<u8>().ok());
+    match code {
+        Some(code) if outcome.alarms.is_empty() => Ok(ExitCode::from(code)),
+        Some(_) => bail!("the kernel complained, see the console lines above"),
+        None => bail!(
+            "the guest ended without a status; its console is in {}",
+            step::on_host(&outcome.console)
+        ),
+    }
+}
+
+/// `make run`.
+pub fn tour() -> Result<ExitCode> {
+    let debian = guest::debian()?;
+    let work = Work::new()?;
+    let vservers = work.path().join("vservers");
+    fs::create_dir_all(&vservers)?;
+    for name in ["one", "two"] {
+        step::run(
+            &format!("vserver {name}: copy of the Debian file system"),
+            "copy",
+            Command::new("cp")
+                .args(["-a", "--reflink=auto"])
+                .arg(&debian)
+                .arg(vservers.join(name)),
+        )?;
+    }
+    let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    eprintln!("==> booting the stock Debian kernel ...");
+    let outcome = boot(
+        &Boot {
+            lane: Lane::Stock,
+            job: if interactive {
+                "tour-shell\n"
+            } else {
+                "tour\n"
+            },
+            icount: false,
+            vservers: Some(&vservers),
+            share: false,
+            interactive,
+            limit: Duration::from_secs(if interactive { 86400 } else { 300 }),
+        },
+        work.path(),
+    )?;
+    copy_out(&outcome.stdout, &mut std::io::stdout())?;
+    copy_out(&outcome.stderr, &mut std::io::stderr())?;
+    for line in &outcome.alarms {
+        eprintln!("console: {line}");
+    }
+    if outcome.results.lines().any(|line| line == "exit 0") && outcome.alarms.is_empty() {
+        eprintln!("==> all of it was as it should be");
+        Ok(ExitCode::SUCCESS)
+    } else {
+        bail!(
+            "the tour failed; the console is in {}",
+            step::on_host(&outcome.console)
+        )
+    }
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The runner behind the Makefile. It runs inside the Debian root that `qemu/bootstrap.sh` makes, with the
+//! checkout at `/src` and the cache at `/cache`.
+
+mod cache;
+mod check;
+mod guest;
+mod kernel;
+mod machine;
+mod step;
+mod suite;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "vserver-runner", about = "Builds, boots and tests vserver")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Boot the stock lane with two vservers and look around.
+    Run,
+    /// Run all tests.
+    Test {
+        /// Only tests whose name contains this.
+        #[arg(long, default_value = "")]
+        filter: String,
+    },
+    /// Run a command as root on a booted machine.
+    Exec {
+        #[arg(long, default_value = "stock")]
+        lane: kernel::Lane,
+        /// Count instructions exactly.
+        #[arg(long)]
+        icount: bool,
+        command: String,
+    },
+    /// Build the module and print where it is.
+    Kmod {
+        #[arg(long, default_value = "stock")]
+        lane: kernel::Lane,
+    },
+    /// Build the programs and print where they are.
+    Userland,
+    /// Formatting, lints, unsafe budget, header drift.
+    Check,
+    /// Write include/vserver_ioctl.h anew.
+    Header,
+    /// Format the sources.
+    Fmt,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().verb) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("vserver: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Run => machine::tour(),
+        Verb::Test { filter } => suite::run(&filter),
+        Verb::Exec {
+            lane,
+            icount,
+            command,
+        } => machine::exec(lane, icount, &command),
+        Verb::Kmod { lane } => {
+            println!("{}", step::on_host(&kernel::module(lane)?));
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Userland => {
+            println!("{}", step::on_host(&guest::programs()?.vserver));
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Check => check::run(),
+        Verb::Header => check::write_header(),
+        Verb::Fmt => check::format(false),
+    }
+}

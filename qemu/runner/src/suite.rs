@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `make test`: host tests, then the guest suite in every lane; one closing line.
+
+use crate::{
+    kernel::Lane,
+    machine::{self, Boot, Work},
+    step,
+};
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use std::{
+    collections::BTreeSet,
+    fs,
+    process::{Command, ExitCode},
+    time::Duration,
+};
+
+#[derive(Default)]
+struct Totals {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+/// Runs the tests whose name contains `filter`.
+pub fn run(filter: &str) -> Result<ExitCode> {
+    let mut totals = Totals::default();
+    host(filter, &mut totals)?;
+    for lane in Lane::value_variants() {
+        guest(*lane, filter, &mut totals)?;
+    }
+    println!(
+        "{} passed, {} failed, {} skipped",
+        totals.passed, totals.failed, totals.skipped
+    );
+    Ok(if totals.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The number before a word in cargo's `test result:` lines.
+fn count(line: &str, word: &str) -> u32 {
+    let mut before = "";
+    for part in line.split([' ', ';']) {
+        if part.starts_with(word) {
+            return before.parse().unwrap_or(0);
+        }
+        before = part;
+    }
+    0
+}
+
+fn host(filter: &str, totals: &mut Totals) -> Result<()> {
+    eprintln!("==> host tests ...");
+    let output = Command::new("cargo")
+        .args(["test", "--workspace", "--locked", "--no-fail-fast"])
+        .args([
+            "--exclude",
+            "vserver-guest-tests",
+            "--exclude",
+            "vserver-guest-init",
+        ])
+        .args(["--", filter])
+        .env("INSTA_WORKSPACE_ROOT", "/src")
+        .env("INSTA_UPDATE", "no")
+        .env("PROPTEST_FAILURE_PERSISTENCE", "off")
+        .current_dir("/src")
+        .output()
+        .context("cannot start cargo")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    fs::write(
+        "/cache/log/host-tests.log",
+        [&output.stdout[..], &output.stderr[..]].concat(),
+    )?;
+    let before = totals.failed;
+    for line in text.lines().filter(|line| line.starts_with("test result:")) {
+        totals.passed += count(line, "passed");
+        totals.failed += count(line, "failed");
+        totals.skipped += count(line, "ignored");
+    }
+    if !output.status.success() {
+        for line in text.lines().filter(|line| !line.ends_with("... ok")) {
+            println!("{line}");
+        }
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        if totals.failed == before {
+            totals.failed += 1;
+        }
+    }
+    Ok(())
+}
+
+/// The reasons for which a test may skip.
+fn known_reasons() -> Result<BTreeSet<String>> {
+    Ok(fs::read_to_string("/src/qemu/lanes.toml")?
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("reason = "))
+        .map(|text| text.trim().trim_matches('"').to_string())
+        .collect())
+}
+
+fn guest(lane: Lane, filter: &str, totals: &mut Totals) -> Result<()> {
+    let reasons = known_reasons()?;
+    let work = Work::new()?;
+    eprintln!("==> guest tests, {} lane ...", lane.name());
+    let outcome = machine::boot(
+        &Boot {
+            lane,
+            job: &format!("test\n{filter}\n"),
+            icount: false,
+            vservers: None,
+            share: false,
+            interactive: false,
+            limit: Duration::from_secs(1500),
+        },
+        work.path(),
+    )?;
+    let mut running = None;
+    let mut planned = None;
+    let mut reported = 0;
+    let mut complete = false;
+    for line in outcome.results.lines() {
+        if let Some(name) = line.strip_prefix("# running ") {
+            running = Some(name.to_string());
+            continue;
+        }
+        if let Some(plan) = line.strip_prefix("1..") {
+            planned = plan.parse::<u32>().ok();
+        }
+        complete |= line == "# end";
+        let failed = line.starts_with("not ok ");
+        if failed || line.starts_with("ok ") {
+            running = None;
+            reported += 1;
+            match line.split_once("# SKIP ") {
+                _ if failed => totals.failed += 1,
+                Some((_, reason)) if reasons.contains(reason.trim()) => totals.skipped += 1,
+                Some(_) => {
+                    totals.failed += 1;
+                    println!("# this skip's reason is not in the lane table:");
+                }
+                None => totals.passed += 1,
+            }
+        }
+        println!("{}: {line}", lane.name());
+    }
+    if let Some(name) = running {
+        println!(
+            "{}: not ok - {name}: the guest died or hung in it",
+            lane.name()
+        );
+        totals.failed += 1;
+    } else if !complete || planned != Some(reported) {
+        println!(
+            "{}: not ok - the lane did not report to the end{}",
+            lane.name(),
+            if outcome.timed_out {
+                ": time limit of the whole boot"
+            } else {
+                ""
+            }
+        );
+        totals.failed += 1;
+    }
+    if !outcome.alarms.is_empty() {
+        totals.failed += 1;
+        println!(
+            "{}: not ok - the kernel complained on the console:",
+            lane.name()
+        );
+        for line in &outcome.alarms {
+            println!("    {line}");
+        }
+    }
+    eprintln!("    console: {}", step::on_host(&outcome.console));
+    Ok(())
+}

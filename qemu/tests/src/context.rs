@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! ENTER, GET, LIST: numbers, flags, inheritance, the end, nesting, the ceiling, every errno.
+
+use crate::{
+    fixture::{
+        child, device, ensure, enter, equal, get, inside, list, until_empty, words, Outcome, Sitter,
+    },
+    syscalls, test, Test,
+};
+use nix::{
+    errno::Errno,
+    unistd::{setuid, Uid},
+};
+use vserver_uapi::*;
+
+pub const TESTS: &[Test] = &[
+    test("context::numbers", 20, numbers),
+    test("context::errors", 20, errors),
+    test("context::unprivileged", 20, unprivileged),
+    test("context::inheritance", 20, inheritance),
+    test("context::threads_cannot_enter", 20, threads),
+    test("context::lock", 20, lock),
+    test("context::private", 20, private),
+    test("context::ends_with_its_last_process", 20, ends),
+    test("context::a_zombie_still_counts", 20, zombie),
+    test("context::nesting", 20, nesting),
+    test("context::capability_ceiling", 20, ceiling),
+    test("context::list_shows_ones_own", 20, list_own),
+    test("context::no_way_back", 20, no_way_back),
+];
+
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+const CAP_SYS_CHROOT: u64 = 1 << 18;
+
+fn numbers() -> Outcome {
+    inside(CONTEXT_ROOT, || {
+        equal(
+            "new",
+            enter(CONTEXT_NEW, 0, 0).map(|e| e.context >= CONTEXT_DYNAMIC_MIN),
+            Ok(true),
+        )
+    })?;
+    inside(CONTEXT_ROOT, || {
+        equal("chosen", enter(300, 0, 0).map(|e| e.context), Ok(300))
+    })?;
+    inside(CONTEXT_ROOT, || {
+        equal(
+            "highest chosen",
+            enter(49151, 0, 0).map(|e| e.context),
+            Ok(49151),
+        )
+    })?;
+    inside(CONTEXT_ROOT, || {
+        equal("0 from 0", enter(0, 0, 0).map(|e| e.context), Ok(0))
+    })?;
+    inside(300, || {
+        equal(
+            "GET",
+            get(0).map(|info| (info.context, info.flags, info.tasks)),
+            Ok((300, 0, 1)),
+        )
+    })
+}
+
+fn errors() -> Outcome {
+    for context in [-3, i32::MIN, 65536, i32::MAX] {
+        inside(CONTEXT_ROOT, || {
+            equal("number", enter(context, 0, 0).err(), Some(Errno::EINVAL))
+        })?;
+    }
+    inside(CONTEXT_ROOT, || {
+        equal(
+            "-2 with flags in 0",
+            enter(CONTEXT_STAY, FLAG_LOCK, 0).err(),
+            Some(Errno::EINVAL),
+        )?;
+        equal(
+            "unknown flag",
+            enter(CONTEXT_NEW, 128, 0).err(),
+            Some(Errno::EINVAL),
+        )?;
+        equal(
+            "flags for 1",
+            enter(1, FLAG_LOCK, 0).err(),
+            Some(Errno::EINVAL),
+        )?;
+        equal(
+            "unknown capability",
+            enter(-2, 0, 1 << 41).err(),
+            Some(Errno::EINVAL),
+        )?;
+        equal(
+            "handed-out number",
+            enter(50000, 0, 0).err(),
+            Some(Errno::EINVAL),
+        )?;
+        equal(
+            "fakeinit",
+            enter(-1, FLAG_FAKEINIT, 0).err(),
+            Some(Errno::EOPNOTSUPP),
+        )?;
+        equal("GET nobody", get(999_999).err(), Some(Errno::ESRCH))?;
+        equal("GET negative", get(-5).err(), Some(Errno::EINVAL))?;
+        equal("still in 0", get(0).map(|info| info.context), Ok(0))
+    })?;
+    until_empty()
+}
+
+fn unprivileged() -> Outcome {
+    inside(CONTEXT_ROOT, || {
+        setuid(Uid::from_raw(1000)).map_err(words)?;
+        equal("by number", enter(300, 0, 0).err(), Some(Errno::EPERM))?;
+        equal("spectator", enter(1, 0, 0).err(), Some(Errno::EPERM))?;
+        equal(
+            "stay",
+            enter(-2, 0, CAP_SYS_CHROOT).map(|e| e.context),
+            Ok(0),
+        )?;
+        equal("new", enter(-1, 0, 0).map(|e| e.context > 1), Ok(true))
+    })
+}
+
+fn inheritance() -> Outcome {
+    inside(300, || {
+        let said = child(|| child(|| get(0).map(|info| info.context.to_string()).map_err(words)))?;
+        equal("grandchild", said.as_str(), "300")?;
+        let program = std::process::Command::new("/bin/grep")
+            .args(["s_context", "/proc/self/status"])
+            .output()
+            .map_err(words)?;
+        equal(
+            "after exec",
+            String::from_utf8_lossy(&program.stdout).trim(),
+            "s_context: 300",
+        )?;
+        let thread = std::thread::spawn(|| get(0).map(|info| info.context));
+        let said = thread.join().map_err(|_| "the thread panicked")?;
+        equal("thread", said, Ok(300))
+    })
+}
+
+fn threads() -> Outcome {
+    inside(CONTEXT_ROOT, || {
+        let (reader, writer) = nix::unistd::pipe().map_err(words)?;
+        let thread = std::thread::spawn(move || nix::unistd::read(&reader, &mut [0]));
+        let got = enter(CONTEXT_NEW, 0, 0).err();
+        drop(writer);
+        let _ = thread.join();
+        equal("with two threads", got, Some(Errno::EINVAL))
+    })
+}
+
+fn lock() -> Outcome {
+    inside(CONTEXT_ROOT, || {
+        enter(CONTEXT_NEW, FLAG_LOCK, 0).map_err(words)?;
+        equal(
+            "another",
+            enter(CONTEXT_NEW, 0, 0).err(),
+            Some(Errno::EPERM),
+        )?;
+        equal("by number", enter(300, 0, 0).err(), Some(Errno::EPERM))?;
+        equal("stay", enter(CONTEXT_STAY, 0, CAP_SYS_CHROOT).err(), None)
+    })?;
+    inside(CONTEXT_ROOT, || {
+        enter(CONTEXT_NEW, 0, 0).map_err(words)?;
+        enter(CONTEXT_STAY, FLAG_LOCK, 0).map_err(words)?;
+        equal(
+            "locked later",
+            enter(CONTEXT_NEW, 0, 0).err(),
+            Some(Errno::EPERM),
+        )
+    })
+}
+
+fn private() -> Outcome {
+    let sitter = Sitter::new(300, FLAG_PRIVATE, || Ok(()))?;
+    inside(CONTEXT_ROOT, || {
+        equal("join", enter(300, 0, 0).err(), Some(Errno::EPERM))
+    })?;
+    inside(CONTEXT_SPECTATOR, || {
+        equal(
+            "spectator",
+            get(sitter.pid).map(|info| info.context),
+            Ok(300),
+        )
+    })
+}
+
+fn ends() -> Outcome {
+    let sitter = Sitter::idle(300)?;
+    equal("alive", list(), Ok(vec![300]))?;
+    drop(sitter);
+    until_empty()?;
+    inside(300, || {
+        equal("the number again", get(0).map(|info| info.context), Ok(300))
+    })
+}
+
+fn zombie() -> Outcome {
+    inside(CONTEXT_ROOT, || {
+        let pid = match syscalls::fork().map_err(words)? {
+            0 => {
+                let _ = enter(300, 0, 0);
+                syscalls::exit_now(0)
+            }
+            pid => nix::unistd::Pid::from_raw(pid),
+        };
+        use nix::sys::wait::{waitid, waitpid, Id, WaitPidFlag};
+        waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).map_err(words)?;
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        equal("with the zombie", list(), Ok(vec![300]))?;
+        waitpid(pid, None).map_err(words)?;
+        until_empty()
+    })
+}
+
+fn nesting() -> Outcome {
+    inside(300, || {
+        enter(CONTEXT_STAY, FLAG_NPROC, 0).map_err(words)?;
+        let inner = Sitter::new(CONTEXT_NEW, 0, || {
+            equal("outer", get(0).map(|info| info.outer), Ok(300))
+        })?;
+        equal("invisible", get(inner.pid).err(), Some(Errno::ESRCH))?;
+        equal("counts here too", get(0).map(|info| info.tasks), Ok(2))?;
+        equal(
+            "no number from inside",
+            enter(inner.context, 0, 0).err(),
+            Some(Errno::EPERM),
+        )
+    })
+}
+
+fn bounding_set() -> Result<u64, String> {
+    let status = std::fs::read_to_string("/proc/self/status").map_err(words)?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapBnd:"))
+        .unwrap_or("");
+    u64::from_str_radix(line.trim(), 16).map_err(words)
+}
+
+fn ceiling() -> Outcome {
+    let _sitter = Sitter::new(300, 0, || Ok(()))?;
+    inside(CONTEXT_ROOT, || {
+        let entered = enter(CONTEXT_NEW, 0, CAP_SYS_ADMIN).map_err(words)?;
+        ensure("gone", bounding_set()? & CAP_SYS_ADMIN == 0)?;
+        equal(
+            "recorded",
+            get(0).map(|info| info.caps_dropped),
+            Ok(CAP_SYS_ADMIN),
+        )?;
+        let name = nix::unistd::sethostname("stolen");
+        equal("of no use any more", name.err(), Some(Errno::EPERM))?;
+        enter(CONTEXT_NEW, 0, 0).map_err(words)?;
+        equal(
+            "inherited",
+            get(0).map(|info| info.caps_dropped),
+            Ok(CAP_SYS_ADMIN),
+        )?;
+        equal("outer", get(0).map(|info| info.outer), Ok(entered.context))?;
+        // A user namespace gives capabilities over itself only.
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER).map_err(words)?;
+        equal(
+            "in a user namespace",
+            nix::unistd::sethostname("stolen").err(),
+            Some(Errno::EPERM),
+        )
+    })?;
+    // All 41, one by one.
+    for capability in 0..41 {
+        inside(CONTEXT_ROOT, || {
+            enter(CONTEXT_STAY, 0, 1 << capability).map_err(words)?;
+            equal(
+                "left",
+                bounding_set()?,
+                0x1ff_ffff_ffff & !(1 << capability),
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn list_own() -> Outcome {
+    let _one = Sitter::idle(300)?;
+    let _two = Sitter::idle(301)?;
+    equal("host", list(), Ok(vec![300, 301]))?;
+    inside(300, || equal("inside", list(), Ok(vec![300])))?;
+    inside(CONTEXT_SPECTATOR, || {
+        equal("spectator", list(), Ok(vec![300, 301]))
+    })?;
+    inside(300, || {
+        let mut request = Open {
+            context: 301,
+            ..Open::default()
+        };
+        equal(
+            "OPEN",
+            syscalls::ioctl(&device()?, IOC_OPEN, &mut request).err(),
+            Some(Errno::ESRCH),
+        )
+    })
+}
+
+fn no_way_back() -> Outcome {
+    let _other = Sitter::idle(301)?;
+    inside(300, || {
+        for context in [0, 1, 301, 302] {
+            equal("enter", enter(context, 0, 0).err(), Some(Errno::EPERM))?;
+        }
+        equal("still here", get(0).map(|info| info.context), Ok(300))
+    })?;
+    inside(CONTEXT_SPECTATOR, || {
+        for context in [0, 301, CONTEXT_NEW] {
+            equal("spectator", enter(context, 0, 0).err(), Some(Errno::EPERM))?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ABI against careless and hostile callers; the context fd.
+
+use crate::{
+    fixture::{device, ensure, enter, equal, get, inside, until_empty, words, Outcome, Sitter},
+    syscalls::{ioctl, ioctl_address, own},
+    test, Test,
+};
+use nix::{
+    errno::Errno,
+    poll::{poll, PollFd, PollFlags, PollTimeout},
+    unistd::{setuid, Uid},
+};
+use std::os::fd::{AsFd, AsRawFd};
+use vserver_uapi::*;
+
+pub const TESTS: &[Test] = &[
+    test("device::info", 20, info),
+    test("device::malformed", 20, malformed),
+    test("device::bad_addresses", 20, bad_addresses),
+    test("device::context_fd", 20, context_fd),
+    test("device::random_ioctls", 200, random),
+];
+
+fn info() -> Outcome {
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata("/dev/vserver")
+            .map_err(words)?
+            .permissions(),
+    );
+    equal("mode", mode & 0o777, 0o666)?;
+    let mut info = Info::default();
+    ioctl(&device()?, IOC_INFO, &mut info).map_err(words)?;
+    let lane = std::fs::read_to_string("/etc/vserver-lane").map_err(words)?;
+    equal("version", info.abi_version, ABI_VERSION)?;
+    equal("lane", info.lane == LANE_STOCK, lane.trim() == "stock")?;
+    equal("capabilities", info.capabilities, 41)?;
+    ensure(
+        "hooks",
+        info.hooks_total > 0 && info.hooks_attached == info.hooks_total,
+    )
+}
+
+fn malformed() -> Outcome {
+    let device = device()?;
+    inside(CONTEXT_ROOT, || {
+        let base = Enter {
+            context: CONTEXT_NEW,
+            ..Enter::default()
+        };
+        let mut one = Enter {
+            reserved: [0, 0, 1, 0, 0],
+            ..base
+        };
+        equal(
+            "reserved",
+            ioctl(&device, IOC_ENTER, &mut one).err(),
+            Some(Errno::EINVAL),
+        )?;
+        let mut one = Enter { fd: -1, ..base };
+        equal(
+            "fd",
+            ioctl(&device, IOC_ENTER, &mut one).err(),
+            Some(Errno::EINVAL),
+        )?;
+        let mut one = Enter { options: 2, ..base };
+        equal(
+            "options",
+            ioctl(&device, IOC_ENTER, &mut one).err(),
+            Some(Errno::EINVAL),
+        )?;
+        let mut one = Get {
+            reserved: 1,
+            ..Get::default()
+        };
+        equal(
+            "GET",
+            ioctl(&device, IOC_GET, &mut one).err(),
+            Some(Errno::EINVAL),
+        )?;
+        let mut one = List {
+            count: 0,
+            ..List::default()
+        };
+        equal(
+            "LIST",
+            ioctl(&device, IOC_LIST, &mut one).err(),
+            Some(Errno::EINVAL),
+        )?;
+        let mut one = Open {
+            context: 1,
+            ..Open::default()
+        };
+        equal(
+            "OPEN",
+            ioctl(&device, IOC_OPEN, &mut one).err(),
+            Some(Errno::EINVAL),
+        )?;
+        let mut room = [0u8; 4096];
+        let address = room.as_mut_ptr() as usize;
+        for command in [
+            IOC_ENTER ^ (1 << 30),
+            IOC_ENTER ^ (1 << 31),
+            IOC_ENTER + (8 << 16),
+            IOC_INFO ^ (1 << 30),
+            IOC_INFO + 99,
+            0,
+            u32::MAX,
+        ] {
+            let got = ioctl_address(&device, command, address).err();
+            equal(&format!("command {command:#x}"), got, Some(Errno::ENOTTY))?;
+        }
+        equal(
+            "nothing has changed",
+            get(0).map(|info| info.context),
+            Ok(0),
+        )
+    })?;
+    until_empty()
+}
+
+fn bad_addresses() -> Outcome {
+    let device = device()?;
+    inside(CONTEXT_ROOT, || {
+        for command in [IOC_INFO, IOC_ENTER, IOC_GET, IOC_LIST, IOC_OPEN] {
+            for address in [0, 1, 0x7fff_ffff_f000, usize::MAX, 0xffff_8000_0000_0000] {
+                let got = ioctl_address(&device, command, address).err();
+                equal(
+                    &format!("{command:#x} at {address:#x}"),
+                    got,
+                    Some(Errno::EFAULT),
+                )?;
+            }
+        }
+        // Readable, not writable: ENTER must fail before it has moved the process.
+        static REQUEST: Enter = Enter {
+            context: CONTEXT_NEW,
+            flags: 0,
+            caps_drop: 0,
+            options: 0,
+            fd: 0,
+            reserved: [0; 5],
+        };
+        let address = std::ptr::from_ref(&REQUEST) as usize;
+        equal(
+            "read-only",
+            ioctl_address(&device, IOC_ENTER, address).err(),
+            Some(Errno::EFAULT),
+        )?;
+        equal("not moved", get(0).map(|info| info.context), Ok(0))
+    })?;
+    until_empty()
+}
+
+fn context_fd() -> Outcome {
+    let sitter = Sitter::idle(300)?;
+    let mut request = Open {
+        context: 300,
+        ..Open::default()
+    };
+    ioctl(&device()?, IOC_OPEN, &mut request).map_err(words)?;
+    let fd = own(request.fd);
+    let told = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
+    ensure(
+        "fdinfo",
+        told.is_ok_and(|text| text.contains("s_context:\t300")),
+    )?;
+    let mut waits = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    equal("alive", poll(&mut waits, PollTimeout::ZERO), Ok(0))?;
+    let waiter = {
+        let fd = fd.try_clone().map_err(words)?;
+        std::thread::spawn(move || {
+            let mut waits = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+            let count = poll(&mut waits, PollTimeout::from(10_000u16));
+            (count, waits[0].revents())
+        })
+    };
+    drop(sitter);
+    let end = waiter.join().map_err(|_| "the waiter panicked")?;
+    equal(
+        "ended",
+        end,
+        (Ok(1), Some(PollFlags::POLLIN | PollFlags::POLLHUP)),
+    )?;
+    inside(CONTEXT_ROOT, || {
+        let mut request = Enter {
+            context: CONTEXT_NEW,
+            options: ENTER_OPEN_FD,
+            ..Enter::default()
+        };
+        ioctl(&device()?, IOC_ENTER, &mut request).map_err(words)?;
+        let flags = nix::fcntl::fcntl(own(request.fd), nix::fcntl::FcntlArg::F_GETFD);
+        equal("close-on-exec", flags, Ok(1))
+    })
+}
+
+/// xorshift64*: the seed is printed, so that a failure can be had again.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+}
+
+fn random() -> Outcome {
+    let seed = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_err(words)?
+        .as_nanos() as u64
+        | 1;
+    eprintln!("seed {seed}");
+    let mut random = Random(seed);
+    // Children, as one that got into a new context cannot come back for more.
+    for round in 0..100 {
+        let start = random.next();
+        inside(CONTEXT_ROOT, || {
+            setuid(Uid::from_raw(1000)).map_err(words)?;
+            let device = device()?;
+            let mut random = Random(start);
+            let mut room = [0u64; 32];
+            for _ in 0..1000 {
+                let known = [IOC_INFO, IOC_ENTER, IOC_GET, IOC_LIST, IOC_OPEN];
+                let command = match random.next() % 4 {
+                    0 => random.next() as u32,
+                    1 => known[random.next() as usize % 5] ^ (1 << (random.next() % 32)),
+                    _ => known[random.next() as usize % 5],
+                };
+                let sparse = random.next() % 2 == 0;
+                for word in &mut room {
+                    *word = if sparse && random.next() % 8 != 0 {
+                        0
+                    } else {
+                        random.next()
+                    };
+                }
+                let address = match random.next() % 8 {
+                    0 => random.next() as usize,
+                    1 => room.as_ptr() as usize + 240,
+                    _ => room.as_mut_ptr() as usize,
+                };
+                // Not into our own memory by a lucky LIST or a stray address.
+                if command == IOC_LIST {
+                    room[0] = if random.next() % 2 == 0 {
+                        0
+                    } else {
+                        random.next() | (1 << 63)
+                    };
+                }
+                if address >> 47 == 0 && address != room.as_ptr() as usize && address > 1 << 16 {
+                    continue;
+                }
+                let _ = ioctl_address(&device, command, address);
+            }
+            Ok(())
+        })
+        .map_err(|error| format!("round {round}: {error}"))?;
+    }
+    until_empty()?;
+    equal(
+        "the caller is where it was",
+        enter(0, 0, 0).map(|e| e.context),
+        Ok(0),
+    )
+}

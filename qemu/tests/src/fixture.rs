@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Processes in contexts, and what they say.
+
+use crate::syscalls;
+use nix::{
+    errno::Errno,
+    sys::wait::{waitpid, WaitStatus},
+    unistd::{pipe, read, write, Pid},
+};
+use std::{fs::File, io::Read, os::fd::OwnedFd};
+use vserver_uapi::*;
+
+/// `Err`: what was wrong.
+pub type Outcome = Result<(), String>;
+
+/// Fails with both values when they differ.
+pub fn equal<T: PartialEq + std::fmt::Debug>(what: &str, got: T, expected: T) -> Outcome {
+    if got == expected {
+        Ok(())
+    } else {
+        Err(format!("{what}: got {got:?}, expected {expected:?}"))
+    }
+}
+
+/// Fails with the words when the condition is false.
+pub fn ensure(what: &str, condition: bool) -> Outcome {
+    if condition {
+        Ok(())
+    } else {
+        Err(what.to_string())
+    }
+}
+
+/// Any error as words.
+pub fn words(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// The device.
+pub fn device() -> Result<File, String> {
+    File::open("/dev/vserver").map_err(|error| format!("/dev/vserver: {error}"))
+}
+
+/// ENTER with the usual fields.
+pub fn enter(context: i32, flags: u32, caps_drop: u64) -> Result<Enter, Errno> {
+    let device = device().map_err(|_| Errno::ENODEV)?;
+    let mut request = Enter {
+        context,
+        flags,
+        caps_drop,
+        ..Enter::default()
+    };
+    syscalls::ioctl(&device, IOC_ENTER, &mut request)?;
+    Ok(request)
+}
+
+/// GET.
+pub fn get(pid: i32) -> Result<ContextInfo, Errno> {
+    let device = device().map_err(|_| Errno::ENODEV)?;
+    let mut request = Get {
+        pid,
+        ..Get::default()
+    };
+    syscalls::ioctl(&device, IOC_GET, &mut request)?;
+    Ok(request.info)
+}
+
+/// LIST, all of it.
+pub fn list() -> Result<Vec<i32>, Errno> {
+    let device = device().map_err(|_| Errno::ENODEV)?;
+    let mut room = vec![ContextInfo::default(); 512];
+    let mut numbers = Vec::new();
+    let mut after = 0;
+    loop {
+        let mut request = List {
+            buffer: room.as_mut_ptr() as u64,
+            count: room.len() as u32,
+            after,
+            ..List::default()
+        };
+        syscalls::ioctl(&device, IOC_LIST, &mut request)?;
+        if request.count == 0 {
+            return Ok(numbers);
+        }
+        numbers.extend(
+            room[..request.count as usize]
+                .iter()
+                .map(|info| info.context),
+        );
+        after = request.after;
+    }
+}
+
+/// Waits until no context is left: they end an RCU grace period after their last process.
+pub fn until_empty() -> Outcome {
+    for _ in 0..1000 {
+        if list().map_err(words)?.is_empty() {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    Err(format!("contexts left behind: {:?}", list()))
+}
+
+/// Runs something in a forked child and brings back what it says.
+pub fn child(run: impl FnOnce() -> Result<String, String>) -> Result<String, String> {
+    let (reader, writer) = pipe().map_err(words)?;
+    match syscalls::fork().map_err(words)? {
+        0 => {
+            drop(reader);
+            let (code, text) = match run() {
+                Ok(text) => (0, text),
+                Err(text) => (1, text),
+            };
+            let _ = write(&writer, text.as_bytes());
+            syscalls::exit_now(code)
+        }
+        pid => {
+            drop(writer);
+            let mut text = String::new();
+            File::from(reader)
+                .read_to_string(&mut text)
+                .map_err(words)?;
+            match waitpid(Pid::from_raw(pid), None).map_err(words)? {
+                WaitStatus::Exited(_, 0) => Ok(text),
+                WaitStatus::Exited(..) => Err(text),
+                other => Err(format!("the child ended with {other:?} {text}")),
+            }
+        }
+    }
+}
+
+/// Runs something in a forked child that has entered a context.
+pub fn inside(context: i32, run: impl FnOnce() -> Outcome) -> Outcome {
+    child(|| {
+        if context != CONTEXT_ROOT {
+            enter(context, 0, 0).map_err(|error| format!("entering {context}: {error}"))?;
+        }
+        run().map(|()| String::new())
+    })
+    .map(drop)
+    .map_err(|text| format!("in context {context}: {text}"))
+}
+
+/// A process that sits in a context until it is dropped.
+pub struct Sitter {
+    /// Its real pid.
+    pub pid: i32,
+    /// The context that it is in.
+    pub context: i32,
+    hold: OwnedFd,
+}
+
+impl Sitter {
+    /// Forks; the child enters (0: stays where the caller is), then `prepare`s, then sits.
+    pub fn new(
+        context: i32,
+        flags: u32,
+        prepare: impl FnOnce() -> Outcome,
+    ) -> Result<Self, String> {
+        let (hold_reader, hold) = pipe().map_err(words)?;
+        let (ready, ready_writer) = pipe().map_err(words)?;
+        match syscalls::fork().map_err(words)? {
+            0 => {
+                drop(hold);
+                drop(ready);
+                let entered = if context == CONTEXT_ROOT {
+                    Ok(CONTEXT_ROOT)
+                } else {
+                    enter(context, flags, 0)
+                        .map(|entered| entered.context)
+                        .map_err(words)
+                };
+                let said = entered.and_then(|number| prepare().map(|()| number));
+                let text = match &said {
+                    Ok(number) => format!("{number}"),
+                    Err(error) => format!("!{error}"),
+                };
+                let _ = write(&ready_writer, text.as_bytes());
+                drop(ready_writer);
+                if said.is_ok() {
+                    // Ends on a word or an end of file: no signal reaches across contexts.
+                    let _ = read(&hold_reader, &mut [0]);
+                }
+                syscalls::exit_now(0)
+            }
+            pid => {
+                drop(ready_writer);
+                drop(hold_reader);
+                let mut text = String::new();
+                File::from(ready).read_to_string(&mut text).map_err(words)?;
+                let sitter = Self {
+                    pid,
+                    context: text.parse().unwrap_or(-1),
+                    hold,
+                };
+                match text.strip_prefix('!') {
+                    Some(error) => Err(error.to_string()),
+                    None => Ok(sitter),
+                }
+            }
+        }
+    }
+
+    /// One that only sits.
+    pub fn idle(context: i32) -> Result<Self, String> {
+        Self::new(context, 0, || Ok(()))
+    }
+}
+
+impl Drop for Sitter {
+    fn drop(&mut self) {
+        // A word rather than an end of file: later sitters have inherited this end. When the
+        // test dies without a word, the ends of file run through them from the last to the first.
+        let _ = write(&self.hold, b"!");
+        let _ = waitpid(Pid::from_raw(self.pid), None);
+    }
+}

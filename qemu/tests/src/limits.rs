@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Limits that count a whole context.
+
+use crate::{
+    fixture::{enter, equal, get, inside, words, Outcome, Sitter},
+    syscalls, test, Test,
+};
+use nix::{
+    errno::Errno,
+    sys::resource::{setrlimit, Resource},
+};
+use vserver_uapi::*;
+
+pub const TESTS: &[Test] = &[
+    test("limits::nproc_counts_the_context", 20, nproc),
+    test("limits::ulimit_is_the_contexts", 20, ulimit),
+    test("limits::a_nested_context_is_no_way_out", 20, nested),
+    test("limits::joining_a_full_context", 20, joining),
+];
+
+/// Forks sitters until it fails; how many there were, and the errno.
+fn fill() -> (usize, Option<Errno>) {
+    let mut children = Vec::new();
+    let mut error = None;
+    while children.len() < 50 {
+        match syscalls::fork() {
+            Ok(0) => {
+                std::thread::sleep(std::time::Duration::from_secs(30));
+                syscalls::exit_now(0)
+            }
+            Ok(pid) => children.push(nix::unistd::Pid::from_raw(pid)),
+            Err(found) => {
+                error = Some(found);
+                break;
+            }
+        }
+    }
+    for pid in &children {
+        let _ = nix::sys::signal::kill(*pid, nix::sys::signal::Signal::SIGKILL);
+        let _ = nix::sys::wait::waitpid(*pid, None);
+    }
+    (children.len(), error)
+}
+
+fn limit(tasks: u64) -> Outcome {
+    setrlimit(Resource::RLIMIT_NPROC, tasks, 1000).map_err(words)
+}
+
+fn nproc() -> Outcome {
+    inside(CONTEXT_ROOT, || {
+        enter(CONTEXT_NEW, FLAG_NPROC, 0).map_err(words)?;
+        limit(10)?;
+        // Root too: the limit is the context's. This process is one of the ten.
+        equal("forks", fill(), (9, Some(Errno::EAGAIN)))?;
+        equal(
+            "none is left counted",
+            get(0).map(|info| info.tasks <= 10),
+            Ok(true),
+        )
+    })
+}
+
+fn ulimit() -> Outcome {
+    inside(CONTEXT_ROOT, || {
+        limit(5)?;
+        enter(CONTEXT_NEW, FLAG_NPROC | FLAG_ULIMIT, 0).map_err(words)?;
+        equal("recorded", get(0).map(|info| info.nproc_limit), Ok(5))?;
+        // Root may raise its own limit; the context's stays.
+        limit(500)?;
+        equal("forks", fill(), (4, Some(Errno::EAGAIN)))
+    })
+}
+
+fn nested() -> Outcome {
+    inside(CONTEXT_ROOT, || {
+        limit(6)?;
+        enter(CONTEXT_NEW, FLAG_NPROC | FLAG_ULIMIT, 0).map_err(words)?;
+        enter(CONTEXT_NEW, 0, 0).map_err(words)?;
+        limit(500)?;
+        equal("forks in the inner one", fill(), (5, Some(Errno::EAGAIN)))
+    })
+}
+
+fn joining() -> Outcome {
+    let _full = Sitter::new(300, 0, || {
+        limit(1)?;
+        enter(CONTEXT_STAY, FLAG_NPROC | FLAG_ULIMIT, 0)
+            .map(drop)
+            .map_err(words)
+    })?;
+    inside(CONTEXT_ROOT, || {
+        equal("join", enter(300, 0, 0).err(), Some(Errno::EAGAIN))
+    })
+}

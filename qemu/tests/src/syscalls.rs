@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Raw system calls. The one file of the tests that has `unsafe`.
+
+use nix::errno::Errno;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// A system call by number.
+pub fn syscall(number: i64, a: [usize; 6]) -> Result<i64, Errno> {
+    // SAFETY: The callers in this crate pass numbers, flags, and addresses of live objects of
+    // their own; tests of bad addresses pass such that the kernel refuses.
+    let result = unsafe { libc::syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]) };
+    Errno::result(result)
+}
+
+/// An ioctl whose argument is a structure of the ABI.
+pub fn ioctl<T>(file: &impl AsRawFd, command: u32, argument: &mut T) -> Result<i64, Errno> {
+    ioctl_address(file, command, std::ptr::from_mut(argument) as usize)
+}
+
+/// An ioctl with any argument.
+pub fn ioctl_address(file: &impl AsRawFd, command: u32, argument: usize) -> Result<i64, Errno> {
+    let fd = file.as_raw_fd() as usize;
+    syscall(libc::SYS_ioctl, [fd, command as usize, argument, 0, 0, 0])
+}
+
+/// Takes over a descriptor that the kernel has just made for this process.
+pub fn own(fd: RawFd) -> OwnedFd {
+    // SAFETY: The callers pass what an ioctl or pidfd_open has just returned.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Fork, here without its `unsafe`: the tests are single-threaded when they call it.
+pub fn fork() -> Result<i32, Errno> {
+    // SAFETY: No other thread exists that could hold a lock in the child.
+    Errno::result(unsafe { libc::fork() })
+}
+
+/// Ends the process without running anything of it.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: Never returns; no destructor of ours matters in a forked child.
+    unsafe { libc::_exit(code) }
+}

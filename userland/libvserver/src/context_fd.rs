@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The context fd: holds no context alive, but tells when it has ended.
+
+use crate::error::Operation;
+use crate::{Error, Result};
+use nix::errno::Errno;
+use nix::poll::PollFd;
+use nix::poll::PollFlags;
+use nix::poll::PollTimeout;
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
+
+/// A descriptor of one context. It becomes readable once the context is empty, so it can stand in
+/// any poll set.
+#[derive(Debug)]
+pub struct ContextFd(OwnedFd);
+
+impl ContextFd {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
+    /// Wait until the context is empty, or the time is over; true when it is empty.
+    pub fn wait(&self, timeout: PollTimeout) -> Result<bool> {
+        let mut set = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        loop {
+            match nix::poll::poll(&mut set, timeout) {
+                Ok(ready) => return Ok(ready > 0),
+                // A timeout starts anew after a signal: being late is harmless, missing the end is
+                // not.
+                Err(Errno::EINTR) => {}
+                Err(errno) => {
+                    return Err(Error::Kernel {
+                        operation: Operation::Poll,
+                        errno,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Whether the context is empty now.
+    pub fn is_empty(&self) -> Result<bool> {
+        self.wait(PollTimeout::ZERO)
+    }
+
+    /// What the kernel tells in `fdinfo`, by name.
+    pub fn fdinfo(&self) -> Result<BTreeMap<String, String>> {
+        let path = format!("/proc/self/fdinfo/{}", self.0.as_raw_fd());
+        std::fs::read_to_string(&path)
+            .map(|text| parse_fdinfo(&text))
+            .map_err(|source| Error::Read { path, source })
+    }
+}
+
+impl AsFd for ContextFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn parse_fdinfo(text: &str) -> BTreeMap<String, String> {
+    text.lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fdinfo_is_names_and_values() {
+        let map = parse_fdinfo("pos:\t0\nflags:\t02\ncontext:\t100\n");
+        assert_eq!(map["context"], "100");
+        assert_eq!(map.len(), 3);
+    }
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/dev/vserver`: opened once, its ABI agreed on once, one method per ioctl.
+
+use crate::error::Operation;
+use crate::ioctl;
+use crate::{CapabilitySet, ContextFd, Error, Flags, Request, Result};
+use nix::errno::Errno;
+use std::fs::File;
+use std::path::Path;
+use vserver_uapi as uapi;
+
+/// Where the device is.
+pub const PATH: &str = "/dev/vserver";
+
+/// How many contexts are asked for with one call of [`Device::list`].
+const LIST_CHUNK: usize = 256;
+
+/// The open device of a module whose ABI is ours.
+#[derive(Debug)]
+pub struct Device {
+    file: File,
+    info: uapi::Info,
+}
+
+/// The outcome of [`Device::enter`].
+#[derive(Debug)]
+pub struct Entered {
+    /// The number of the context that the process is now in.
+    pub context: i32,
+    /// Its descriptor, when it was asked for.
+    pub fd: Option<ContextFd>,
+}
+
+impl Device {
+    /// Open the device and check the ABI version; no later call needs to.
+    pub fn open() -> Result<Self> {
+        Self::open_at(Path::new(PATH))
+    }
+
+    fn open_at(path: &Path) -> Result<Self> {
+        let name = || path.display().to_string();
+        let file = File::open(path).map_err(|error| {
+            match error.raw_os_error().map_or(Errno::EIO, Errno::from_raw) {
+                // ENODEV and ENXIO: a node that outlived its module.
+                Errno::ENOENT | Errno::ENODEV | Errno::ENXIO => Error::NoModule { path: name() },
+                errno => Error::OpenDevice {
+                    path: name(),
+                    errno,
+                },
+            }
+        })?;
+        let info = ioctl::info(&file).map_err(|errno| match errno {
+            Errno::ENOTTY => Error::NotOurDevice { path: name() },
+            errno => kernel(Operation::Info, errno),
+        })?;
+        if info.abi_version != uapi::ABI_VERSION {
+            return Err(Error::AbiVersion {
+                module: info.abi_version,
+                ours: uapi::ABI_VERSION,
+            });
+        }
+        Ok(Self { file, info })
+    }
+
+    /// What the module said about itself when it was opened.
+    pub fn info(&self) -> &uapi::Info {
+        &self.info
+    }
+
+    /// The flags that the module supports.
+    pub fn flags_supported(&self) -> Flags {
+        Flags::from_bits_truncate(self.info.flags_supported)
+    }
+
+    /// Move the calling process into a context, for good. It must have one thread.
+    pub fn enter(&self, request: Request, flags: Flags, drop: CapabilitySet) -> Result<Entered> {
+        self.enter_with(request, flags, drop, 0)
+    }
+
+    /// Like [`Device::enter`], and return the context's descriptor too.
+    pub fn enter_and_open(
+        &self,
+        request: Request,
+        flags: Flags,
+        drop: CapabilitySet,
+    ) -> Result<Entered> {
+        self.enter_with(request, flags, drop, uapi::ENTER_OPEN_FD)
+    }
+
+    /// Give up capabilities for good, without leaving the present context.
+    pub fn give_up(&self, drop: CapabilitySet) -> Result<Entered> {
+        self.enter(Request::Stay, Flags::empty(), drop)
+    }
+
+    fn enter_with(
+        &self,
+        request: Request,
+        flags: Flags,
+        drop: CapabilitySet,
+        options: u32,
+    ) -> Result<Entered> {
+        let unsupported = flags - self.flags_supported();
+        if !unsupported.is_empty() {
+            return Err(Error::FlagsUnsupported {
+                names: unsupported.to_string(),
+            });
+        }
+        let argument = uapi::Enter {
+            context: request.number(),
+            flags: flags.bits(),
+            caps_drop: drop.bits(),
+            options,
+            ..Default::default()
+        };
+        let operation = match request {
+            Request::Stay => Operation::Stay,
+            request => Operation::Enter(request.number()),
+        };
+        let (answer, fd) =
+            ioctl::enter(&self.file, argument).map_err(|errno| kernel(operation, errno))?;
+        Ok(Entered {
+            context: answer.context,
+            fd: fd.map(ContextFd::new),
+        })
+    }
+
+    /// The context of a process that the caller can see; 0 is the caller.
+    pub fn get(&self, pid: i32) -> Result<uapi::ContextInfo> {
+        ioctl::get(&self.file, pid).map_err(|errno| kernel(Operation::Get(pid), errno))
+    }
+
+    /// The contexts that the caller can see, ascending.
+    pub fn list(&self) -> Result<Vec<uapi::ContextInfo>> {
+        let mut all = Vec::new();
+        let mut buffer = vec![uapi::ContextInfo::default(); LIST_CHUNK];
+        let mut after = 0;
+        loop {
+            let (count, next) = ioctl::list(&self.file, after, &mut buffer)
+                .map_err(|errno| kernel(Operation::List, errno))?;
+            if count == 0 {
+                return Ok(all);
+            }
+            all.extend_from_slice(&buffer[..count]);
+            after = next;
+        }
+    }
+
+    /// The descriptor of a context that exists.
+    pub fn open_context(&self, context: i32) -> Result<ContextFd> {
+        ioctl::open(&self.file, context)
+            .map(ContextFd::new)
+            .map_err(|errno| kernel(Operation::Open(context), errno))
+    }
+}
+
+fn kernel(operation: Operation, errno: Errno) -> Error {
+    Error::Kernel { operation, errno }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kind;
+
+    #[test]
+    fn a_missing_device_is_a_missing_module() {
+        let error = Device::open_at(Path::new("/nonexistent/vserver")).unwrap_err();
+        assert_eq!(error.kind(), Kind::NoModule);
+        assert!(error.to_string().ends_with("no /nonexistent/vserver"));
+    }
+
+    #[test]
+    fn another_device_is_not_taken_for_ours() {
+        let error = Device::open_at(Path::new("/dev/null")).unwrap_err();
+        assert!(matches!(error, Error::NotOurDevice { .. }), "{error}");
+    }
+}

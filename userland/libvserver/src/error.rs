@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Errors: what failed, of which kind it is, and what the reader can do about it.
+
+use nix::errno::Errno;
+use serde::Deserialize;
+use serde::Serialize;
+use std::fmt;
+
+/// The result of this library's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What sort of failure it is; exit codes are computed from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// The caller asked for something that does not exist.
+    Usage,
+    /// The kernel module is not loaded, or speaks another ABI.
+    NoModule,
+    /// The kernel says that the caller may not do this.
+    Refused,
+    /// A process or context is not there, or cannot be seen from here.
+    NotFound,
+    /// A limit is reached.
+    Limit,
+    /// Anything else.
+    Failure,
+}
+
+/// What was asked of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// `IOC_INFO`
+    Info,
+    /// `IOC_ENTER` with a number or [`CONTEXT_NEW`](vserver_uapi::CONTEXT_NEW)
+    Enter(i32),
+    /// `IOC_ENTER` with [`CONTEXT_STAY`](vserver_uapi::CONTEXT_STAY)
+    Stay,
+    /// `IOC_GET`
+    Get(i32),
+    /// `IOC_LIST`
+    List,
+    /// `IOC_OPEN`
+    Open(i32),
+    /// Waiting for a context to end.
+    Poll,
+    /// Sending a signal to a process.
+    Signal(i32),
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Info => write!(f, "cannot ask the kernel module about itself"),
+            Self::Enter(vserver_uapi::CONTEXT_NEW) => write!(f, "cannot enter a new context"),
+            Self::Enter(vserver_uapi::CONTEXT_SPECTATOR) => {
+                write!(f, "cannot become the spectator (context 1)")
+            }
+            Self::Enter(number) => write!(f, "cannot enter context {number}"),
+            Self::Stay => write!(
+                f,
+                "cannot change the present context or give up capabilities"
+            ),
+            Self::Get(0) => write!(f, "cannot tell the present context"),
+            Self::Get(pid) => write!(f, "cannot tell the context of process {pid}"),
+            Self::List => write!(f, "cannot list the contexts"),
+            Self::Open(number) => write!(f, "cannot open context {number}"),
+            Self::Poll => write!(f, "cannot wait for the context"),
+            Self::Signal(pid) => write!(f, "cannot signal process {pid}"),
+        }
+    }
+}
+
+/// An error of this library.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no device.
+    #[error("the kernel module is not loaded: no {path}")]
+    NoModule {
+        /// The device that was looked for.
+        path: String,
+    },
+    /// The device is there but cannot be opened.
+    #[error("cannot open {path}: {}", .errno.desc())]
+    OpenDevice {
+        /// The device.
+        path: String,
+        /// Why not.
+        errno: Errno,
+    },
+    /// The device answers as no vserver device does.
+    #[error("{path} is not the device of the vserver module")]
+    NotOurDevice {
+        /// The device.
+        path: String,
+    },
+    /// Module and userland are of different ages.
+    #[error("the kernel module speaks ABI version {module}, this program version {ours}")]
+    AbiVersion {
+        /// The module's version.
+        module: u32,
+        /// Ours.
+        ours: u32,
+    },
+    /// The kernel answered with an error number.
+    #[error("{operation}: {}", reason(*.operation, *.errno))]
+    Kernel {
+        /// What was asked.
+        operation: Operation,
+        /// The answer.
+        errno: Errno,
+    },
+    /// The module of this lane does not implement a flag.
+    #[error("the loaded kernel module does not support the flag {names}")]
+    FlagsUnsupported {
+        /// The flags, by name.
+        names: String,
+    },
+    /// Not a context number.
+    #[error("\"{0}\" is not a context number")]
+    BadContext(String),
+    /// Not a capability.
+    #[error("\"{0}\" is not a capability")]
+    BadCapability(String),
+    /// Not a flag.
+    #[error("\"{0}\" is not a context flag")]
+    BadFlag(String),
+    /// A file or directory cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The helper process could not be used.
+    #[error("cannot run the helper process: {0}")]
+    Helper(String),
+    /// What the helper process reported.
+    #[error("{message}")]
+    Remote {
+        /// Its kind.
+        kind: Kind,
+        /// Its text.
+        message: String,
+        /// Its hint.
+        hint: Option<String>,
+    },
+}
+
+impl Error {
+    /// The kind of this error.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NoModule { .. } | Self::NotOurDevice { .. } | Self::AbiVersion { .. } => {
+                Kind::NoModule
+            }
+            Self::OpenDevice { errno, .. } | Self::Kernel { errno, .. } => match errno {
+                Errno::EPERM | Errno::EACCES => Kind::Refused,
+                Errno::ESRCH => Kind::NotFound,
+                Errno::EAGAIN | Errno::ENOMEM | Errno::ENFILE | Errno::EMFILE | Errno::ENOSPC => {
+                    Kind::Limit
+                }
+                _ => Kind::Failure,
+            },
+            Self::BadContext(_) | Self::BadCapability(_) | Self::BadFlag(_) => Kind::Usage,
+            Self::FlagsUnsupported { .. } | Self::Read { .. } | Self::Helper(_) => Kind::Failure,
+            Self::Remote { kind, .. } => *kind,
+        }
+    }
+
+    /// What the reader can do about it.
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::NoModule { .. } => "load it with \"modprobe vserver\" or \"insmod vserver.ko\"",
+            Self::OpenDevice {
+                errno: Errno::EACCES | Errno::EPERM,
+                ..
+            } => "its mode should be 0666: \"chmod 0666\" it as root",
+            Self::OpenDevice { .. } => {
+                "unload and load the module: \"rmmod vserver; modprobe vserver\""
+            }
+            Self::NotOurDevice { .. } => "remove the file, then load the module again",
+            Self::AbiVersion { .. } => "install module and programs of the same release",
+            Self::Kernel { operation, errno } => {
+                return hint(*operation, *errno).map(str::to_owned);
+            }
+            Self::FlagsUnsupported { .. } => "\"vserver info\" tells which flags it supports",
+            Self::BadContext(_) => {
+                "give a number from 0 to 65535, -1 for a new context or -2 to stay"
+            }
+            Self::BadCapability(_) => {
+                "names look like CAP_NET_RAW; \"reducecap --show\" prints all"
+            }
+            Self::BadFlag(_) => {
+                return Some(format!("the flags are {}", crate::Flags::all()));
+            }
+            Self::Read { .. } => "check that /proc is mounted",
+            Self::Helper(_) => "check that /proc is mounted and that processes can be started",
+            Self::Remote { hint, .. } => return hint.clone(),
+        };
+        Some(text.to_owned())
+    }
+}
+
+/// Why the kernel gave this answer, in words.
+fn reason(operation: Operation, errno: Errno) -> &'static str {
+    use Operation::{Enter, Get, Info, List, Open, Signal, Stay};
+    match (operation, errno) {
+        (Enter(number), Errno::EPERM) if number == vserver_uapi::CONTEXT_NEW => {
+            "the present context is locked"
+        }
+        (Enter(_), Errno::EPERM) => {
+            "only root in context 0 may, and nobody into a private context or out of a locked one"
+        }
+        (Stay, Errno::EPERM) => "the context already has a process number 1",
+        (Enter(_) | Stay, Errno::EINVAL) => {
+            "a number, flag or capability is unknown to the kernel, or the process has several threads"
+        }
+        (Enter(_), Errno::EAGAIN) => "a limit on processes or contexts is reached",
+        (Stay, Errno::EAGAIN) => "a limit on processes is reached",
+        (Enter(_) | Stay, Errno::EOPNOTSUPP) => "the loaded kernel module does not support a flag",
+        (Enter(_), Errno::EBUSY) => "the context is just ending",
+        (Get(_), Errno::ESRCH) => "there is no such process in sight",
+        (Open(_), Errno::ESRCH) => "there is no such context in sight",
+        (Signal(_), Errno::ESRCH) => "there is no such process",
+        (Signal(_), Errno::EPERM) => "not permitted in its context",
+        (Enter(_) | Open(_), Errno::EMFILE | Errno::ENFILE) => "too many files are open",
+        (Info | Get(_) | List | Open(_) | Enter(_) | Stay, Errno::ENOTTY) => {
+            "the loaded kernel module does not know this request"
+        }
+        (_, Errno::EFAULT) => "the kernel could not read or write the request",
+        (_, Errno::ENOMEM) => "the kernel is out of memory",
+        (_, errno) => errno.desc(),
+    }
+}
+
+/// What to do about it.
+fn hint(operation: Operation, errno: Errno) -> Option<&'static str> {
+    use Operation::{Enter, Get, Open, Signal, Stay};
+    Some(match (operation, errno) {
+        (Enter(vserver_uapi::CONTEXT_NEW), Errno::EPERM) => {
+            "leave out --ctx's change of context: -2 stays in it"
+        }
+        (Enter(_), Errno::EPERM) => "run it as root in context 0, or ask for a new context with -1",
+        (Stay, Errno::EPERM) => "leave out the flag fakeinit",
+        (Enter(_), Errno::EINVAL) => {
+            "choose a number from 2 to 49151, or -1, and see \"vserver info\" for flags"
+        }
+        (Stay, Errno::EINVAL) => {
+            "context 0 takes no flags: enter a new context with -1 to set some"
+        }
+        (Enter(_) | Stay, Errno::EAGAIN) => {
+            "raise the limit (ulimit -u) or end a context; \"vserver info\" shows the limits"
+        }
+        (Enter(_) | Stay, Errno::EOPNOTSUPP) => "\"vserver info\" tells which flags it supports",
+        (Enter(_), Errno::EBUSY) => "try again",
+        (Get(_), Errno::ESRCH) | (Signal(_), Errno::ESRCH) => "\"vps ax\" lists all processes",
+        (Open(_), Errno::ESRCH) => "\"vserver-stat\" lists the contexts",
+        (Signal(_), Errno::EPERM) => "processes of context 1 take no signal from others",
+        (_, Errno::ENOTTY) => "install module and programs of the same release",
+        (_, Errno::EMFILE | Errno::ENFILE) => "raise the limit on open files (ulimit -n)",
+        (_, Errno::EFAULT) => "this is a fault of the program: report it",
+        (_, Errno::ENOMEM) => "free some memory",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_module_says_what_to_do_in_one_line() {
+        let error = Error::NoModule {
+            path: "/dev/vserver".to_owned(),
+        };
+        assert_eq!(
+            format!("{error}; {}", error.hint().unwrap()),
+            "the kernel module is not loaded: no /dev/vserver; \
+             load it with \"modprobe vserver\" or \"insmod vserver.ko\""
+        );
+        assert_eq!(error.kind(), Kind::NoModule);
+    }
+
+    #[test]
+    fn every_errno_of_the_abi_has_a_reason_and_a_hint() {
+        let enter = Operation::Enter(100);
+        let table = [
+            (enter, Errno::EPERM, Kind::Refused),
+            (Operation::Enter(-1), Errno::EPERM, Kind::Refused),
+            (Operation::Enter(1), Errno::EPERM, Kind::Refused),
+            (Operation::Stay, Errno::EPERM, Kind::Refused),
+            (enter, Errno::EINVAL, Kind::Failure),
+            (Operation::Stay, Errno::EINVAL, Kind::Failure),
+            (enter, Errno::EAGAIN, Kind::Limit),
+            (enter, Errno::EOPNOTSUPP, Kind::Failure),
+            (Operation::Get(7), Errno::ESRCH, Kind::NotFound),
+            (Operation::Open(7), Errno::ESRCH, Kind::NotFound),
+            (Operation::Signal(7), Errno::EPERM, Kind::Refused),
+            (Operation::Signal(7), Errno::ESRCH, Kind::NotFound),
+            (Operation::Info, Errno::ENOTTY, Kind::Failure),
+            (Operation::List, Errno::EFAULT, Kind::Failure),
+            (Operation::List, Errno::ENOMEM, Kind::Limit),
+            (Operation::Open(7), Errno::EMFILE, Kind::Limit),
+        ];
+        for (operation, errno, kind) in table {
+            let error = Error::Kernel { operation, errno };
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.hint().is_some(), "{error}");
+            assert!(!error.to_string().contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn texts_name_the_object() {
+        let error = Error::Kernel {
+            operation: Operation::Get(4711),
+            errno: Errno::ESRCH,
+        };
+        assert_eq!(
+            error.to_string(),
+            "cannot tell the context of process 4711: there is no such process in sight"
+        );
+    }
+}

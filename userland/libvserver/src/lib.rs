@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe access to security contexts through `/dev/vserver`.
+//!
+//! [`Device`] is the entry: it opens the device, agrees on the ABI version once, and has one method
+//! per ioctl. The only file with `unsafe` is `ioctl.rs`.
+
+#![deny(unsafe_code)]
+
+pub mod capability;
+pub mod context;
+pub mod context_fd;
+pub mod device;
+pub mod error;
+pub mod flags;
+pub mod helper;
+mod ioctl;
+pub mod lane;
+pub mod names;
+pub mod process;
+pub mod spectator;
+
+pub use capability::CapabilitySet;
+pub use context::Request;
+pub use context_fd::ContextFd;
+pub use device::Device;
+pub use error::{Error, Kind, Result};
+pub use flags::Flags;
+pub use lane::Lane;
+pub use names::Names;
+pub use spectator::Spectator;
+pub use vserver_uapi as uapi;

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which command is meant, its options, and what its errors look like.
+
+use crate::commands::chcontext::Chcontext;
+use crate::commands::info::Info;
+use crate::commands::reducecap::Reducecap;
+use crate::commands::vkill::Vkill;
+use crate::commands::vps::Vps;
+use crate::commands::vserver_stat::VserverStat;
+use crate::commands::Verb;
+use crate::exit_codes;
+use clap::Parser;
+use clap::Subcommand;
+use std::ffi::OsString;
+use std::path::Path;
+
+/// Virtual servers on one kernel
+///
+/// The commands other than info also have names of their own: a link of that name to this program
+/// is the command.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vserver",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes:\n  \
+        0    done\n  \
+        1    failed\n  \
+        2    wrong usage\n  \
+        3    the kernel module is not loaded\n  \
+        4    not permitted\n  \
+        125  chcontext and reducecap themselves failed\n  \
+        126  the command was found but cannot be executed\n  \
+        127  the command was not found"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Chcontext(Chcontext),
+    Reducecap(Reducecap),
+    Vps(Vps),
+    Vkill(Vkill),
+    VserverStat(VserverStat),
+    Info(Info),
+}
+
+impl Command {
+    fn verb(&self) -> &dyn Verb {
+        match self {
+            Self::Chcontext(verb) => verb,
+            Self::Reducecap(verb) => verb,
+            Self::Vps(verb) => verb,
+            Self::Vkill(verb) => verb,
+            Self::VserverStat(verb) => verb,
+            Self::Info(verb) => verb,
+        }
+    }
+}
+
+/// The command for these arguments, the program's name included. Called by its own name, a command
+/// is parsed alone: that is less to build on the path of every `chcontext`.
+pub(crate) fn parse(mut args: Vec<OsString>) -> Result<Command, clap::Error> {
+    match program(&args).as_str() {
+        "chcontext" => Chcontext::try_parse_from(args).map(Command::Chcontext),
+        "reducecap" => {
+            Reducecap::try_parse_from(Reducecap::normalise(args)).map(Command::Reducecap)
+        }
+        "vps" => Vps::try_parse_from(args).map(Command::Vps),
+        "vkill" => Vkill::try_parse_from(Vkill::normalise(args)).map(Command::Vkill),
+        "vserver-stat" => VserverStat::try_parse_from(args).map(Command::VserverStat),
+        _ => {
+            if args.len() > 1 {
+                let rest = args.split_off(1);
+                args.extend(match rest[0].to_str() {
+                    Some("reducecap") => Reducecap::normalise(rest),
+                    Some("vkill") => Vkill::normalise(rest),
+                    _ => rest,
+                });
+            }
+            Cli::try_parse_from(args).map(|cli| cli.command)
+        }
+    }
+}
+
+/// The name that the program was called by, without its directory.
+fn program(args: &[OsString]) -> String {
+    args.first()
+        .and_then(|path| Path::new(path).file_name())
+        .map_or_else(
+            || "vserver".to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        )
+}
+
+/// Do what the arguments say; returns the exit code.
+pub(crate) fn run(args: Vec<OsString>) -> u8 {
+    let program = program(&args);
+    let command = match parse(args) {
+        Ok(command) => command,
+        Err(error) => {
+            // Help and version are "errors" as well, with code 0. Nobody may be there to read them.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(exit_codes::USAGE);
+        }
+    };
+    let verb = command.verb();
+    match verb.run() {
+        Ok(code) => code,
+        Err(error) => {
+            if !exit_codes::is_closed_output(&error) {
+                eprintln!("{program}: {}", message(&error));
+            }
+            exit_codes::of_error(&error, verb.style())
+        }
+    }
+}
+
+/// An error in one line: what, and what to do.
+pub(crate) fn message(error: &anyhow::Error) -> String {
+    let hint = error
+        .downcast_ref::<libvserver::Error>()
+        .and_then(libvserver::Error::hint);
+    match hint {
+        Some(hint) => format!("{error:#}; {hint}"),
+        None => format!("{error:#}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn args(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+        Chcontext::command().debug_assert();
+        Reducecap::command().debug_assert();
+        Vps::command().debug_assert();
+        Vkill::command().debug_assert();
+        VserverStat::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_is_found_by_either_name() {
+        for line in [
+            "chcontext --ctx -2 true",
+            "/usr/sbin/chcontext true",
+            "vserver chcontext true",
+        ] {
+            assert!(
+                matches!(parse(args(line)), Ok(Command::Chcontext(_))),
+                "{line}"
+            );
+        }
+        for line in [
+            "vserver-stat --json",
+            "vserver vserver-stat",
+            "./vserver vserver-stat -o ctx",
+        ] {
+            assert!(
+                matches!(parse(args(line)), Ok(Command::VserverStat(_))),
+                "{line}"
+            );
+        }
+        for line in ["vkill -9 1", "vserver vkill -KILL 1 2", "vkill -s hup 3"] {
+            assert!(matches!(parse(args(line)), Ok(Command::Vkill(_))), "{line}");
+        }
+        for line in [
+            "reducecap --Cap_Net_Raw true",
+            "vserver reducecap --CAP_NET_RAW -- true",
+        ] {
+            assert!(
+                matches!(parse(args(line)), Ok(Command::Reducecap(_))),
+                "{line}"
+            );
+        }
+        for line in [
+            "vps -ef",
+            "vps aux",
+            "vserver vps -o pid,comm --no-headers",
+            "vps -h",
+        ] {
+            assert!(matches!(parse(args(line)), Ok(Command::Vps(_))), "{line}");
+        }
+        assert!(matches!(
+            parse(args("vserver info --json")),
+            Ok(Command::Info(_))
+        ));
+    }
+
+    #[test]
+    fn wrong_usage_is_refused_with_its_code() {
+        for line in [
+            "chcontext",
+            "chcontext --ctx 100",
+            "chcontext --ctx 65536 true",
+            "chcontext --ctx -3 true",
+            "chcontext --flag big true",
+            "chcontext --cap CAP_FOO true",
+            "chcontext --cap !NET_RAW true",
+            "reducecap",
+            "reducecap --CAP_FOO true",
+            "reducecap --json true",
+            "vkill",
+            "vkill 0",
+            "vkill -1",
+            "vkill -s NOPE 1",
+            "vserver",
+            "vserver frobnicate",
+        ] {
+            let error = parse(args(line)).expect_err(line);
+            assert_eq!(error.exit_code(), i32::from(exit_codes::USAGE), "{line}");
+        }
+    }
+
+    #[test]
+    fn messages_are_one_line_with_a_hint() {
+        let error = libvserver::Error::NoModule {
+            path: "/dev/vserver".to_owned(),
+        };
+        assert_eq!(
+            message(&error.into()),
+            "the kernel module is not loaded: no /dev/vserver; \
+             load it with \"modprobe vserver\" or \"insmod vserver.ko\""
+        );
+    }
+
+    #[test]
+    fn help_texts() {
+        let mut text = String::new();
+        let mut cli = Cli::command().term_width(100);
+        let commands = [
+            Chcontext::command(),
+            Reducecap::command(),
+            Vps::command(),
+            Vkill::command(),
+            VserverStat::command(),
+            Info::command(),
+        ];
+        for help in std::iter::once(cli.render_long_help())
+            .chain(commands.map(|command| command.term_width(100).render_long_help()))
+        {
+            text.push_str(&format!("{help}\n{}\n", "=".repeat(80)));
+        }
+        insta::assert_snapshot!(text);
+    }
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One table of columns drives the text, the JSON, `-o` and the help of a command that shows data.
+
+use serde_json::Map;
+use serde_json::Value;
+use std::io;
+use std::io::Write;
+
+/// To which side the values of a column are aligned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Align {
+    Left,
+    Right,
+}
+
+/// One column of rows of type `R`.
+#[derive(Debug)]
+pub(crate) struct Column<R> {
+    /// The heading; its lower case is the name in JSON and for `-o`.
+    pub(crate) name: &'static str,
+    pub(crate) width: usize,
+    pub(crate) align: Align,
+    pub(crate) help: &'static str,
+    pub(crate) text: fn(&R) -> String,
+    pub(crate) json: fn(&R) -> Value,
+}
+
+/// The columns that `-o` names, or all.
+pub(crate) fn select<'a, R>(
+    table: &'a [Column<R>],
+    names: Option<&[String]>,
+) -> Result<Vec<&'a Column<R>>, String> {
+    let Some(names) = names else {
+        return Ok(table.iter().collect());
+    };
+    names
+        .iter()
+        .map(|name| {
+            table
+                .iter()
+                .find(|column| column.name.eq_ignore_ascii_case(name))
+                .ok_or_else(|| {
+                    let all: Vec<&str> = table.iter().map(|column| column.name).collect();
+                    format!(
+                        "there is no column \"{name}\"; the columns are {}",
+                        all.join(",")
+                    )
+                })
+        })
+        .collect()
+}
+
+/// The part of the help text that lists the columns.
+pub(crate) fn help<R>(table: &[Column<R>]) -> String {
+    let lines = table
+        .iter()
+        .map(|column| format!("  {:<9} {}", column.name, column.help));
+    format!("Columns:\n{}", lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// Print a table. A value wider than its column takes room from the spaces after it, so that the
+/// next columns stay in their places as far as possible.
+pub(crate) fn write_text<R>(
+    out: &mut impl Write,
+    columns: &[&Column<R>],
+    rows: &[R],
+    legend: bool,
+) -> io::Result<()> {
+    if legend {
+        write_line(out, columns, |column| column.name.to_owned())?;
+    }
+    for row in rows {
+        write_line(out, columns, |column| (column.text)(row))?;
+    }
+    Ok(())
+}
+
+fn write_line<R>(
+    out: &mut impl Write,
+    columns: &[&Column<R>],
+    text: impl Fn(&Column<R>) -> String,
+) -> io::Result<()> {
+    let mut line = String::new();
+    let mut length = 0;
+    let mut start = 0;
+    for (index, column) in columns.iter().enumerate() {
+        let value = text(column);
+        let width = value.chars().count();
+        let begin = match column.align {
+            Align::Left => start,
+            Align::Right => (start + column.width).saturating_sub(width),
+        };
+        let begin = begin.max(if index == 0 { 0 } else { length + 1 });
+        line.push_str(&" ".repeat(begin - length));
+        line.push_str(&value);
+        length = begin + width;
+        start += column.width + 1;
+    }
+    writeln!(out, "{}", line.trim_end())
+}
+
+/// The same as JSON: an array of objects under one name.
+pub(crate) fn to_json<R>(name: &str, columns: &[&Column<R>], rows: &[R]) -> Value {
+    let rows = rows.iter().map(|row| {
+        let fields = columns
+            .iter()
+            .map(|column| (column.name.to_ascii_lowercase(), (column.json)(row)));
+        Value::Object(fields.collect::<Map<_, _>>())
+    });
+    let mut object = Map::new();
+    object.insert(name.to_owned(), rows.collect());
+    Value::Object(object)
+}
+
+/// Print JSON.
+pub(crate) fn write_json(out: &mut impl Write, value: &Value) -> io::Result<()> {
+    writeln!(out, "{value:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: [Column<(u32, &str)>; 2] = [
+        Column {
+            name: "ID",
+            width: 4,
+            align: Align::Right,
+            help: "a number",
+            text: |row| row.0.to_string(),
+            json: |row| row.0.into(),
+        },
+        Column {
+            name: "NAME",
+            width: 4,
+            align: Align::Left,
+            help: "a word",
+            text: |row| row.1.to_owned(),
+            json: |row| row.1.into(),
+        },
+    ];
+
+    fn text(names: Option<&[String]>, legend: bool) -> String {
+        let mut out = Vec::new();
+        let columns = select(&TABLE, names).unwrap();
+        write_text(
+            &mut out,
+            &columns,
+            &[(1, "a"), (123_456, "bc"), (7, "")],
+            legend,
+        )
+        .unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn text_is_aligned_and_has_no_trailing_space() {
+        assert_eq!(text(None, true), "  ID NAME\n   1 a\n123456 bc\n   7\n");
+        assert_eq!(text(None, false), "   1 a\n123456 bc\n   7\n");
+    }
+
+    #[test]
+    fn columns_are_chosen_by_name_in_any_case_and_order() {
+        let names = ["name".to_owned(), "ID".to_owned()];
+        assert_eq!(
+            text(Some(&names), true),
+            "NAME   ID\na       1\nbc 123456\n        7\n"
+        );
+        let error = select(&TABLE, Some(&["X".to_owned()])).unwrap_err();
+        assert_eq!(error, "there is no column \"X\"; the columns are ID,NAME");
+    }
+
+    #[test]
+    fn json_and_help_come_from_the_same_table() {
+        let columns = select(&TABLE, None).unwrap();
+        let value = to_json("rows", &columns, &[(1, "a")]);
+        assert_eq!(value.to_string(), r#"{"rows":[{"id":1,"name":"a"}]}"#);
+        assert_eq!(
+            help(&TABLE),
+            "Columns:\n  ID        a number\n  NAME      a word"
+        );
+    }
+}

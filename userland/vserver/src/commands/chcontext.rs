@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `chcontext`: run a command in another security context.
+
+use super::Verb;
+use crate::exit_codes::Style;
+use crate::launch;
+use anyhow::bail;
+use anyhow::Context;
+use caps::Capability;
+use clap::Parser;
+use libvserver::capability;
+use libvserver::CapabilitySet;
+use libvserver::Device;
+use libvserver::Error;
+use libvserver::Flags;
+use libvserver::Request;
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+use std::ffi::OsString;
+use std::io;
+use std::io::Write;
+use std::str::FromStr;
+
+/// The kernel's limit on host and domain names.
+const NAME_MAX: usize = 64;
+
+/// Run a command in another security context
+///
+/// The process enters the context, takes its names, gives up capabilities and becomes the command.
+/// Without --ctx the context is a new one. There is no way back.
+#[derive(Debug, Parser)]
+#[command(name = "chcontext", max_term_width = 100)]
+pub(crate) struct Chcontext {
+    /// Keep a capability that --secure would give up, or, with a leading "!", give it up
+    #[arg(long, value_name = "[!]CAP_X")]
+    cap: Vec<Change>,
+
+    /// The context: a number, -1 for a new one, or -2 for the present one
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "-1",
+        allow_negative_numbers = true
+    )]
+    ctx: Request,
+
+    /// Run in the background; return as soon as the command is under way
+    #[arg(long)]
+    disconnect: bool,
+
+    /// The NIS domain name inside
+    #[arg(long, value_name = "NAME")]
+    domainname: Option<OsString>,
+
+    /// Set a flag of the context: lock, sched, nproc, private, fakeinit, hideinfo or ulimit
+    #[arg(long, value_name = "FLAG")]
+    flag: Vec<Flags>,
+
+    /// The host name inside
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<OsString>,
+
+    /// Give up every capability that reaches beyond the context
+    #[arg(long)]
+    secure: bool,
+
+    /// Do not print what has changed
+    #[arg(long)]
+    silent: bool,
+
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<OsString>,
+}
+
+/// One `--cap`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Keep(Capability),
+    GiveUp(Capability),
+}
+
+impl FromStr for Change {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text.strip_prefix('!') {
+            Some(name) => capability::parse(name).map(Self::GiveUp),
+            None => capability::parse(text).map(Self::Keep),
+        }
+    }
+}
+
+/// What is given up: the secure set when it is asked for, then each change in the order given.
+fn given_up(secure: bool, known: u32, changes: &[Change]) -> CapabilitySet {
+    // A capability that this kernel lacks cannot be had, so only one that is named may make the
+    // kernel complain.
+    let start = if secure {
+        CapabilitySet::secure().known_to(known)
+    } else {
+        CapabilitySet::EMPTY
+    };
+    changes.iter().fold(start, |set, change| match *change {
+        Change::Keep(capability) => set.without(capability),
+        Change::GiveUp(capability) => set.with(capability),
+    })
+}
+
+impl Verb for Chcontext {
+    fn style(&self) -> Style {
+        Style::Exec
+    }
+
+    fn run(&self) -> anyhow::Result<u8> {
+        let device = Device::open()?;
+        let flags: Flags = self.flag.iter().copied().collect();
+        let drop = given_up(self.secure, device.info().capabilities, &self.cap);
+        self.prepare_names()?;
+
+        // The fakeinit is the process that enters, and must be the one that stays. Otherwise the
+        // background begins as late as possible, so that errors still reach whoever waits for us.
+        let fakeinit = flags.contains(Flags::FAKEINIT);
+        if self.disconnect && fakeinit {
+            disconnect()?;
+        }
+
+        let entered = device.enter(self.ctx, flags, CapabilitySet::EMPTY)?;
+        self.say(format_args!("New security context is {}", entered.context))?;
+        if let Some(name) = &self.hostname {
+            nix::unistd::sethostname(name).context("cannot set the host name")?;
+            self.say(format_args!("Host name is now {}", name.to_string_lossy()))?;
+        }
+        if let Some(name) = &self.domainname {
+            rustix::system::setdomainname(name.as_encoded_bytes())
+                .context("cannot set the domain name")?;
+            self.say(format_args!(
+                "Domain name is now {}",
+                name.to_string_lossy()
+            ))?;
+        }
+        if !drop.is_empty() {
+            device.give_up(drop)?;
+        }
+
+        if self.disconnect && !fakeinit {
+            disconnect()?;
+        }
+        Err(launch::exec(&self.command).into())
+    }
+}
+
+impl Chcontext {
+    /// Make sure that names can be set later, while nothing has changed yet.
+    fn prepare_names(&self) -> anyhow::Result<()> {
+        for (what, name) in [("host", &self.hostname), ("domain", &self.domainname)] {
+            if name.as_ref().is_some_and(|name| name.len() > NAME_MAX) {
+                bail!("the {what} name is too long: at most {NAME_MAX} bytes");
+            }
+        }
+        if self.hostname.is_none() && self.domainname.is_none() {
+            return Ok(());
+        }
+        match nix::sched::unshare(CloneFlags::CLONE_NEWUTS) {
+            Ok(()) => Ok(()),
+            Err(Errno::EPERM) => bail!(
+                "cannot set a host or domain name: not permitted, nothing was changed; \
+                 run it as root (with CAP_SYS_ADMIN), or leave out --hostname and --domainname"
+            ),
+            Err(errno) => bail!(
+                "cannot set a host or domain name: {}, nothing was changed",
+                errno.desc()
+            ),
+        }
+    }
+
+    /// Tell the user, at once: the command writes to the same place. Nobody listening is no reason
+    /// to stop.
+    fn say(&self, line: std::fmt::Arguments<'_>) -> anyhow::Result<()> {
+        if self.silent {
+            return Ok(());
+        }
+        let mut out = io::stdout().lock();
+        match writeln!(out, "{line}").and_then(|()| out.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(error).context("cannot write to the standard output")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Go on in the background, in a session of its own, with the same files; the process that was
+/// waited for ends well.
+fn disconnect() -> anyhow::Result<()> {
+    nix::unistd::daemon(true, true).context("cannot go into the background")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Chcontext {
+        Chcontext::try_parse_from(std::iter::once("chcontext").chain(args.iter().copied())).unwrap()
+    }
+
+    #[test]
+    fn the_command_keeps_all_its_arguments() {
+        let parsed = parse(&["--ctx", "-2", "--silent", "ls", "--secure", "-l", "--", "x"]);
+        assert_eq!(parsed.command, ["ls", "--secure", "-l", "--", "x"]);
+        assert_eq!(parsed.ctx, Request::Stay);
+        assert!(parsed.silent && !parsed.secure);
+        assert_eq!(parse(&["true"]).ctx, Request::New);
+        assert_eq!(parse(&["--ctx=100", "true"]).ctx, Request::Number(100));
+        assert_eq!(parse(&["--", "-x"]).command, ["-x"]);
+    }
+
+    #[test]
+    fn flags_add_up() {
+        let parsed = parse(&["--flag", "lock", "--flag", "nproc", "true"]);
+        let flags: Flags = parsed.flag.iter().copied().collect();
+        assert_eq!(flags, Flags::LOCK | Flags::NPROC);
+    }
+
+    #[test]
+    fn cap_keeps_and_gives_up() {
+        let parsed = parse(&[
+            "--secure",
+            "--cap",
+            "cap_net_raw",
+            "--cap",
+            "!CAP_SYS_CHROOT",
+            "true",
+        ]);
+        let set = given_up(parsed.secure, 41, &parsed.cap);
+        assert!(!set.contains(Capability::CAP_NET_RAW));
+        assert!(set.contains(Capability::CAP_SYS_CHROOT));
+        assert!(set.contains(Capability::CAP_SYS_ADMIN));
+        assert!(given_up(false, 41, &[Change::Keep(Capability::CAP_BPF)]).is_empty());
+        assert!(!given_up(true, 39, &[]).contains(Capability::CAP_BPF));
+    }
+}

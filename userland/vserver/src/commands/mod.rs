@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The commands, one file each.
+
+pub(crate) mod chcontext;
+pub(crate) mod info;
+pub(crate) mod reducecap;
+pub(crate) mod vkill;
+pub(crate) mod vps;
+pub(crate) mod vserver_stat;
+
+use crate::exit_codes::Style;
+
+/// A command whose options are parsed.
+pub(crate) trait Verb {
+    /// Which exit codes its errors have.
+    fn style(&self) -> Style {
+        Style::Plain
+    }
+
+    /// Do it; returns the exit code.
+    fn run(&self) -> anyhow::Result<u8>;
+}

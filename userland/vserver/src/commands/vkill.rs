@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `vkill`: signal processes of any context.
+
+use super::Verb;
+use crate::cli::message;
+use crate::exit_codes;
+use crate::exit_codes::Style;
+use clap::Parser;
+use libvserver::error::Operation;
+use libvserver::helper;
+use libvserver::Error;
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::str::FromStr;
+
+/// Signal processes of any context
+///
+/// Finds the context of each process and sends the signal from inside it. Only root in context 0
+/// may.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vkill",
+    max_term_width = 100,
+    override_usage = "vkill [-s SIGNAL | -SIGNAL] PID..."
+)]
+pub(crate) struct Vkill {
+    /// The signal, by name or number; 0 only asks whether the process could be signalled
+    #[arg(short, value_name = "SIGNAL", default_value = "TERM")]
+    signal: SignalArg,
+
+    /// The processes
+    #[arg(required = true, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pids: Vec<i32>,
+}
+
+/// A signal as users write it: `9`, `KILL`, `SIGKILL`, in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct SignalArg(Option<Signal>);
+
+impl FromStr for SignalArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unknown = |_| format!("there is no signal \"{text}\"");
+        if let Ok(number) = text.parse::<i32>() {
+            return match number {
+                0 => Ok(Self(None)),
+                number => Signal::try_from(number)
+                    .map(|signal| Self(Some(signal)))
+                    .map_err(unknown),
+            };
+        }
+        let upper = text.to_ascii_uppercase();
+        let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+        format!("SIG{name}")
+            .parse()
+            .map(|signal| Self(Some(signal)))
+            .map_err(unknown)
+    }
+}
+
+impl Vkill {
+    /// Turn a first argument `-SIGNAL` into `-s SIGNAL`.
+    pub(crate) fn normalise(mut args: Vec<OsString>) -> Vec<OsString> {
+        let signal = args
+            .get(1)
+            .and_then(|arg| arg.to_str())
+            .and_then(|text| text.strip_prefix('-'))
+            .filter(|text| text.parse::<SignalArg>().is_ok())
+            .map(OsString::from);
+        if let Some(signal) = signal {
+            args.splice(1..2, ["-s".into(), signal]);
+        }
+        args
+    }
+}
+
+impl Verb for Vkill {
+    fn run(&self) -> anyhow::Result<u8> {
+        let mut failures = Vec::new();
+        let mut by_context: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+        for (&pid, context) in self.pids.iter().zip(helper::contexts_of(&self.pids)?) {
+            match context {
+                Some(context) => by_context.entry(context).or_default().push(pid),
+                None => failures.push(Error::Kernel {
+                    operation: Operation::Signal(pid),
+                    errno: Errno::ESRCH,
+                }),
+            }
+        }
+        for (context, pids) in by_context {
+            match helper::signal(context, self.signal.0, &pids) {
+                Ok(results) => failures.extend(results.into_iter().filter_map(Result::err)),
+                Err(error) => failures.push(error),
+            }
+        }
+        // One process that cannot be signalled must not spare the others, so complaints come at the
+        // end.
+        let code = failures.first().map_or(exit_codes::SUCCESS, |error| {
+            exit_codes::of_kind(error.kind(), Style::Plain)
+        });
+        for error in failures {
+            eprintln!("vkill: {}", message(&error.into()));
+        }
+        Ok(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Vkill {
+        let args = line.split(' ').map(OsString::from).collect();
+        Vkill::try_parse_from(Vkill::normalise(args)).unwrap()
+    }
+
+    #[test]
+    fn signals_in_every_spelling() {
+        for line in [
+            "vkill -9 1",
+            "vkill -KILL 1",
+            "vkill -SIGKILL 1",
+            "vkill -s kill 1",
+            "vkill -sKILL 1",
+        ] {
+            assert_eq!(parse(line).signal.0, Some(Signal::SIGKILL), "{line}");
+        }
+        assert_eq!(parse("vkill 1").signal.0, Some(Signal::SIGTERM));
+        assert_eq!(parse("vkill -0 1 2").signal.0, None);
+        assert_eq!(parse("vkill -0 1 2").pids, [1, 2]);
+        assert_eq!(
+            "NOPE".parse::<SignalArg>().unwrap_err(),
+            "there is no signal \"NOPE\""
+        );
+        assert!("99".parse::<SignalArg>().is_err());
+        assert!("".parse::<SignalArg>().is_err());
+    }
+}
