@@ -24,6 +24,8 @@ die() {
 [ "$(id -u)" = 0 ] ||
 	die "building needs root for now (chroot, mounts). Run the same command as root, for example: sudo make ${1:-run}"
 
+# Held while anything in the cache is made; the runner inherits descriptor 9 and lets go before it
+# boots a machine, so that machines of several clones can run side by side.
 mkdir -p "$cache/log"
 exec 9>"$cache/lock"
 if ! flock -n 9; then
@@ -102,7 +104,10 @@ exec unshare --mount --propagation private -- bash -c '
 		VSERVER_HOST_CACHE="$cache" VSERVER_SHARE="$share" \
 		ACCEL="${ACCEL:-}" KERNEL_VERSION="${KERNEL_VERSION:-}" \
 		bash -c "
-			cd /src
+			# Cargo goes by times. Here they change with the content only, from whichever clone it is.
+			mkdir -p /cache/source
+			rsync -rlpc --delete --exclude=/.git /src/ /cache/source/
+			cd /cache/source
 			[ -x /cache/target/release/vserver-runner ] || echo \"==> building the runner\" >&2
 			cargo build --release --quiet --locked -p vserver-runner >$log 2>&1 || {
 				tail -n 40 $log >&2

@@ -9,8 +9,33 @@ use anyhow::{Context, Result};
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
 };
 use walkdir::WalkDir;
+
+/// The copy of the checkout in which cargo works: see `qemu/bootstrap.sh`.
+pub const SOURCE: &str = "/cache/source";
+
+/// Whether this process holds the cache's lock, which it inherits as descriptor 9.
+static LOCKED: AtomicBool = AtomicBool::new(true);
+
+fn flock(arguments: &[&str]) -> Result<()> {
+    let status = Command::new("flock")
+        .args(arguments)
+        .status()
+        .context("cannot start flock")?;
+    anyhow::ensure!(status.success(), "the cache's lock: flock gives {status}");
+    Ok(())
+}
+
+/// Lets other runs build: nothing in the cache is made from here on (or [`product`] takes the lock again).
+pub fn unlock() -> Result<()> {
+    if LOCKED.swap(false, Ordering::Relaxed) {
+        flock(&["--unlock", "9"])?;
+    }
+    Ok(())
+}
 
 /// Collects what goes into a product.
 pub struct Key(blake3::Hasher);
@@ -54,6 +79,12 @@ pub fn product(name: &str, key: Key, build: impl FnOnce(&Path) -> Result<()>) ->
     let folder = Path::new("/cache").join(format!("{name}-{}", key.hex()));
     if folder.is_dir() {
         return Ok(folder);
+    }
+    if !LOCKED.swap(true, Ordering::Relaxed) {
+        flock(&["9"])?;
+        if folder.is_dir() {
+            return Ok(folder);
+        }
     }
     let unfinished = folder.with_extension("unfinished");
     if unfinished.exists() {

@@ -3,6 +3,7 @@
 //! `make check`: what can be said about the sources without running them.
 
 use crate::{
+    cache,
     kernel::{self, Lane},
     step,
 };
@@ -34,7 +35,7 @@ pub fn run() -> Result<ExitCode> {
                 "-D",
                 "warnings",
             ])
-            .current_dir("/src"),
+            .current_dir(cache::SOURCE),
     )?;
     kernel::lint_module(Lane::Stock)?;
     unsafe_budget()?;

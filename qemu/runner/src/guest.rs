@@ -3,7 +3,7 @@
 //! What goes into the guest: static programs, the initramfs, a Debian file system.
 
 use crate::{
-    cache::{product, Key},
+    cache::{self, product, Key},
     kernel::{self, Lane},
     step,
 };
@@ -23,37 +23,59 @@ pub struct Programs {
     pub vserver: PathBuf,
     init: PathBuf,
     tests: PathBuf,
+    probe: PathBuf,
 }
 
-/// Builds them; cargo knows what is up to date.
+/// The folders that the programs are made from.
+const PARTS: [&str; 6] = [
+    "kmod/uapi",
+    "kmod/policy",
+    "userland",
+    "qemu/init",
+    "qemu/tests",
+    "qemu/probe",
+];
+
+/// Builds them.
 pub fn programs() -> Result<Programs> {
-    step::run(
-        "programs",
-        "cargo-build",
-        Command::new("cargo")
-            .args([
-                "build",
-                "--release",
-                "--locked",
-                "--target",
-                "x86_64-unknown-linux-gnu",
-            ])
-            .args([
-                "-p",
-                "vserver",
-                "-p",
-                "vserver-guest-init",
-                "-p",
-                "vserver-guest-tests",
-            ])
-            .env("RUSTFLAGS", "-C target-feature=+crt-static")
-            .current_dir("/src"),
-    )?;
-    let folder = Path::new("/cache/target/x86_64-unknown-linux-gnu/release");
+    let source = Path::new(cache::SOURCE);
+    let mut key = Key::new("programs 1")
+        .tree(Path::new("/src/qemu/root.packages"))?
+        .tree(&source.join("Cargo.toml"))?
+        .tree(&source.join("Cargo.lock"))?;
+    for part in PARTS {
+        key = key.tree(&source.join(part))?;
+    }
+    let folder = product("programs", key, |folder| {
+        step::run(
+            "programs",
+            "cargo-build",
+            Command::new("cargo")
+                .args([
+                    "build",
+                    "--release",
+                    "--locked",
+                    "--target",
+                    "x86_64-unknown-linux-gnu",
+                ])
+                .args(["-p", "vserver", "-p", "vserver-guest-init"])
+                .args(["-p", "vserver-guest-tests", "-p", "vserver-probe"])
+                .env("RUSTFLAGS", "-C target-feature=+crt-static")
+                .current_dir(cache::SOURCE),
+        )?;
+        for program in ["vserver", "guest-init", "guest-tests", "probe"] {
+            fs::copy(
+                Path::new("/cache/target/x86_64-unknown-linux-gnu/release").join(program),
+                folder.join(program),
+            )?;
+        }
+        Ok(())
+    })?;
     Ok(Programs {
         vserver: folder.join("vserver"),
         init: folder.join("guest-init"),
         tests: folder.join("guest-tests"),
+        probe: folder.join("probe"),
     })
 }
 
@@ -61,11 +83,12 @@ pub fn programs() -> Result<Programs> {
 pub fn initramfs(lane: Lane) -> Result<PathBuf> {
     let programs = programs()?;
     let module = kernel::module(lane)?;
-    let key = Key::new("initramfs 2")
+    let key = Key::new("initramfs 3")
         .text(lane.name())
         .tree(&programs.vserver)?
         .tree(&programs.init)?
         .tree(&programs.tests)?
+        .tree(&programs.probe)?
         .tree(&module)?
         .tree(Path::new("/src/qemu/tour.sh"))?;
     let folder = product("initramfs", key, |folder| {
@@ -80,7 +103,7 @@ pub fn initramfs(lane: Lane) -> Result<PathBuf> {
                  cp /bin/busybox bin/busybox
                  for applet in $(/bin/busybox --list); do [ $applet = busybox ] || ln -s busybox bin/$applet; done
                  cp {vserver} usr/sbin/vserver; for name in {names}; do ln -s vserver usr/sbin/$name; done
-                 cp {init} init; cp {tests} bin/guest-tests; cp {module} lib/vserver.ko
+                 cp {init} init; cp {tests} bin/guest-tests; cp {probe} usr/sbin/probe; cp {module} lib/vserver.ko
                  strip --strip-debug lib/vserver.ko
                  cp /src/qemu/tour.sh bin/tour
                  echo {lane} >etc/vserver-lane
@@ -91,6 +114,7 @@ pub fn initramfs(lane: Lane) -> Result<PathBuf> {
                 vserver = programs.vserver.display(),
                 init = programs.init.display(),
                 tests = programs.tests.display(),
+                probe = programs.probe.display(),
                 module = module.display(),
                 lane = lane.name(),
             ),

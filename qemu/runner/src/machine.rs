@@ -3,14 +3,14 @@
 //! One boot of a guest in QEMU: the ports, the console and its watch, the time limit.
 
 use crate::{
-    guest,
+    cache, guest,
     kernel::{self, Lane},
     step,
 };
 use anyhow::{bail, Context, Result};
 use std::{
     fs::{self, File},
-    io::{IsTerminal, Read, Write},
+    io::{IsTerminal, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
     time::{Duration, Instant},
@@ -33,6 +33,12 @@ const ALARMS: [&str; 14] = [
     "unreferenced object",
     "refcount_t:",
 ];
+
+/// So many lines from the first alarm on are shown.
+const COMPLAINT_LINES: usize = 40;
+
+/// A guest whose kernel has complained may go on for this long: it may be stuck.
+const AFTER_COMPLAINT: Duration = Duration::from_secs(300);
 
 /// How a guest is to be booted.
 pub struct Boot<'a> {
@@ -64,6 +70,7 @@ pub struct Outcome {
     pub alarms: Vec<String>,
     /// Whether it had to be stopped at the limit.
     pub timed_out: bool,
+    stopped: bool,
     /// The whole console.
     pub console: PathBuf,
 }
@@ -74,11 +81,18 @@ pub struct Work(PathBuf);
 impl Work {
     /// Makes one in the cache.
     pub fn new() -> Result<Self> {
-        let path = Path::new("/cache/work").join(std::process::id().to_string());
-        if path.exists() {
-            fs::remove_dir_all(&path)?;
+        let all = Path::new("/cache/work");
+        fs::create_dir_all(all)?;
+        let own = std::process::id().to_string();
+        for entry in fs::read_dir(all)? {
+            // What a run that was killed left behind.
+            let entry = entry?;
+            if entry.file_name() == *own || !Path::new("/proc").join(entry.file_name()).exists() {
+                fs::remove_dir_all(entry.path())?;
+            }
         }
-        fs::create_dir_all(&path)?;
+        let path = all.join(own);
+        fs::create_dir(&path)?;
         Ok(Self(path))
     }
 
@@ -190,23 +204,30 @@ fn export(folder: &Path, socket: &Path) -> Result<Export> {
 }
 
 /// Boots and waits for the end.
-pub fn boot(boot: &Boot<'_>, work: &Path) -> Result<Outcome> {
+///
+/// `on_result` gets each line of the result port as it comes.
+pub fn boot(
+    boot: &Boot<'_>,
+    work: &Path,
+    on_result: &mut dyn FnMut(&str),
+) -> Result<Outcome> {
     let kernel = kernel::kernel(boot.lane)?;
     let initramfs = guest::with_job(boot.lane, work, boot.job)?;
-    let console = Path::new("/cache/log").join(format!("console-{}.log", boot.lane.name()));
+    let accel = if boot.icount {
+        "tcg"
+    } else {
+        accelerator(&kernel.image)
+    };
+    cache::unlock()?;
+    let console = work.join("console");
     let outcome = Outcome {
         results: String::new(),
         stdout: work.join("stdout"),
         stderr: work.join("stderr"),
         alarms: Vec::new(),
         timed_out: false,
+        stopped: false,
         console: console.clone(),
-    };
-    let _ = fs::remove_file(&console);
-    let accel = if boot.icount {
-        "tcg"
-    } else {
-        accelerator(&kernel.image)
     };
     let mut append = String::from("console=ttyS0 panic=-1 oops=panic");
     let mut command = Command::new("qemu-system-x86_64");
@@ -292,7 +313,7 @@ pub fn boot(boot: &Boot<'_>, work: &Path) -> Result<Outcome> {
         }
     }
     command.args(["-append", &append]);
-    let log = File::create("/cache/log/qemu.log")?;
+    let log = File::create(work.join("qemu.log"))?;
     if !boot.interactive {
         command
             .stdin(Stdio::null())
@@ -300,7 +321,69 @@ pub fn boot(boot: &Boot<'_>, work: &Path) -> Result<Outcome> {
             .stderr(log);
     }
     let mut child = command.spawn().context("cannot start qemu-system-x86_64")?;
-    watch(&mut child, boot, outcome, &results)
+    watch(&mut child, boot, outcome, &results, on_result)
+}
+
+/// The lines that are added to a file, as they come.
+struct Tail {
+    path: PathBuf,
+    offset: u64,
+    partial: String,
+}
+
+impl Tail {
+    fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            offset: 0,
+            partial: String::new(),
+        }
+    }
+
+    /// The lines that have become whole since the last call; at the end also what is left.
+    fn lines(&mut self, last: bool) -> Result<Vec<String>> {
+        let mut bytes = Vec::new();
+        if let Ok(mut file) = File::open(&self.path) {
+            file.seek(SeekFrom::Start(self.offset))?;
+            self.offset += file.read_to_end(&mut bytes)? as u64;
+        }
+        self.partial += &String::from_utf8_lossy(&bytes);
+        let mut lines = Vec::new();
+        while let Some((line, rest)) = self.partial.split_once('\n') {
+            lines.push(line.trim_end_matches('\r').to_string());
+            self.partial = rest.to_string();
+        }
+        if last && !self.partial.is_empty() {
+            lines.push(std::mem::take(&mut self.partial));
+        }
+        Ok(lines)
+    }
+}
+
+/// Looks for a kernel's complaints in the console's lines.
+#[derive(Default)]
+struct ConsoleWatch {
+    test: Option<String>,
+    first: Option<Instant>,
+    complaint: Vec<String>,
+}
+
+impl ConsoleWatch {
+    fn line(&mut self, line: &str) {
+        // The guest's init writes this line to the kernel log before each test.
+        if let Some((_, name)) = line.split_once("] test ") {
+            self.test = Some(name.to_string());
+        }
+        if self.first.is_none() && ALARMS.iter().any(|alarm| line.contains(alarm)) {
+            self.first = Some(Instant::now());
+            if let Some(test) = &self.test {
+                self.complaint.push(format!("in the test {test}:"));
+            }
+        }
+        if self.first.is_some() && self.complaint.len() < COMPLAINT_LINES {
+            self.complaint.push(line.to_string());
+        }
+    }
 }
 
 fn watch(
@@ -308,47 +391,48 @@ fn watch(
     boot: &Boot<'_>,
     mut outcome: Outcome,
     results: &Path,
+    on_result: &mut dyn FnMut(&str),
 ) -> Result<Outcome> {
     let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
+    let mut console = Tail::new(&outcome.console);
+    let mut results = Tail::new(results);
+    let mut watch = ConsoleWatch::default();
+    let mut status = None;
+    loop {
+        let last = status.is_some();
+        for line in console.lines(last)? {
+            watch.line(&line);
         }
-        if start.elapsed() > boot.limit {
-            outcome.timed_out = true;
-            let _ = child.kill();
-            break child.wait()?;
+        for line in results.lines(last)? {
+            on_result(&line);
+            outcome.results += &line;
+            outcome.results.push('\n');
         }
-        std::thread::sleep(Duration::from_millis(50));
-    };
-    if !status.success() && !outcome.timed_out {
-        let said = fs::read_to_string("/cache/log/qemu.log").unwrap_or_default();
-        bail!("QEMU ended with {status}: {}", said.trim());
-    }
-    let read = |path: &Path| -> String {
-        let mut bytes = Vec::new();
-        if let Ok(mut file) = File::open(path) {
-            let _ = file.read_to_end(&mut bytes);
-        }
-        String::from_utf8_lossy(&bytes).into_owned()
-    };
-    outcome.results = read(results);
-    let lines: Vec<String> = read(&outcome.console).lines().map(str::to_string).collect();
-    for (index, line) in lines.iter().enumerate() {
-        if ALARMS.iter().any(|alarm| line.contains(alarm)) {
-            // The guest's init writes this line to the kernel log before each test.
-            let test = lines[..index]
-                .iter()
-                .rev()
-                .find_map(|line| line.split_once("] test ").map(|(_, name)| name));
-            if let Some(name) = test {
-                outcome.alarms.push(format!("in the test {name}:"));
-            }
-            outcome
-                .alarms
-                .extend(lines[index..lines.len().min(index + 25)].iter().cloned());
+        if last {
             break;
         }
+        status = child.try_wait()?;
+        let hopeless = watch
+            .first
+            .is_some_and(|first| first.elapsed() > AFTER_COMPLAINT);
+        if status.is_none() && (hopeless || start.elapsed() > boot.limit) {
+            outcome.timed_out = !hopeless;
+            outcome.stopped = true;
+            let _ = child.kill();
+            status = Some(child.wait()?);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    outcome.alarms = watch.complaint;
+    // The work folder goes; the console stays for whoever wants to read it.
+    let kept = Path::new("/cache/log").join(format!("console-{}.log", boot.lane.name()));
+    if !boot.interactive {
+        fs::copy(&outcome.console, &kept)?;
+        outcome.console = kept;
+    }
+    if let Some(status) = status.filter(|status| !status.success() && !outcome.stopped) {
+        let said = fs::read_to_string(outcome.stdout.with_file_name("qemu.log"));
+        bail!("QEMU ended with {status}: {}", said.unwrap_or_default().trim());
     }
     Ok(outcome)
 }
@@ -384,6 +468,7 @@ pub fn exec(lane: Lane, icount: bool, command: &str) -> Result<ExitCode> {
             limit: Duration::from_secs(3600),
         },
         work.path(),
+        &mut |_| (),
     )?;
     copy_out(&outcome.stdout, &mut std::io::stdout())?;
     copy_out(&outcome.stderr, &mut std::io::stderr())?;
@@ -437,6 +522,7 @@ pub fn tour() -> Result<ExitCode> {
             limit: Duration::from_secs(if interactive { 86400 } else { 300 }),
         },
         work.path(),
+        &mut |_| (),
     )?;
     copy_out(&outcome.stdout, &mut std::io::stdout())?;
     copy_out(&outcome.stderr, &mut std::io::stderr())?;

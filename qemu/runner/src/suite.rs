@@ -3,7 +3,8 @@
 //! `make test`: host tests, then the guest suite in every lane; one closing line.
 
 use crate::{
-    kernel::Lane,
+    cache, guest,
+    kernel::{self, Lane},
     machine::{self, Boot, Work},
     step,
 };
@@ -28,7 +29,11 @@ pub fn run(filter: &str) -> Result<ExitCode> {
     let mut totals = Totals::default();
     host(filter, &mut totals)?;
     for lane in Lane::value_variants() {
-        guest(*lane, filter, &mut totals)?;
+        kernel::kernel(*lane)?;
+        guest::initramfs(*lane)?;
+    }
+    for lane in Lane::value_variants() {
+        in_guest(*lane, filter, &mut totals)?;
     }
     println!(
         "{} passed, {} failed, {} skipped",
@@ -64,10 +69,10 @@ fn host(filter: &str, totals: &mut Totals) -> Result<()> {
             "vserver-guest-init",
         ])
         .args(["--", filter])
-        .env("INSTA_WORKSPACE_ROOT", "/src")
+        .env("INSTA_WORKSPACE_ROOT", cache::SOURCE)
         .env("INSTA_UPDATE", "no")
         .env("PROPTEST_FAILURE_PERSISTENCE", "off")
-        .current_dir("/src")
+        .current_dir(cache::SOURCE)
         .output()
         .context("cannot start cargo")?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -102,10 +107,65 @@ fn known_reasons() -> Result<BTreeSet<String>> {
         .collect())
 }
 
-fn guest(lane: Lane, filter: &str, totals: &mut Totals) -> Result<()> {
+/// Reads a lane's KTAP as it comes.
+struct Reader<'a> {
+    lane: Lane,
+    reasons: &'a BTreeSet<String>,
+    totals: &'a mut Totals,
+    running: Option<String>,
+    planned: Option<u32>,
+    reported: u32,
+    complete: bool,
+}
+
+impl Reader<'_> {
+    fn line(&mut self, line: &str) {
+        if let Some(name) = line.strip_prefix("# running ") {
+            self.running = Some(name.to_string());
+            return;
+        }
+        if let Some(plan) = line.strip_prefix("1..") {
+            self.planned = plan.parse().ok();
+        }
+        self.complete |= line == "# end";
+        let failed = line.starts_with("not ok ");
+        if failed || line.starts_with("ok ") {
+            self.running = None;
+            self.reported += 1;
+            match line.split_once("# SKIP ") {
+                _ if failed => self.totals.failed += 1,
+                Some((_, reason)) if self.reasons.contains(reason.trim()) => {
+                    self.totals.skipped += 1;
+                }
+                Some(_) => {
+                    self.totals.failed += 1;
+                    println!("# this skip's reason is not in the lane table:");
+                }
+                None => self.totals.passed += 1,
+            }
+        }
+        println!("{}: {line}", self.lane.name());
+    }
+
+    fn fail(&mut self, why: &str) {
+        println!("{}: not ok - {why}", self.lane.name());
+        self.totals.failed += 1;
+    }
+}
+
+fn in_guest(lane: Lane, filter: &str, totals: &mut Totals) -> Result<()> {
     let reasons = known_reasons()?;
     let work = Work::new()?;
     eprintln!("==> guest tests, {} lane ...", lane.name());
+    let mut reader = Reader {
+        lane,
+        reasons: &reasons,
+        totals,
+        running: None,
+        planned: None,
+        reported: 0,
+        complete: false,
+    };
     let outcome = machine::boot(
         &Boot {
             lane,
@@ -117,60 +177,19 @@ fn guest(lane: Lane, filter: &str, totals: &mut Totals) -> Result<()> {
             limit: Duration::from_secs(1500),
         },
         work.path(),
+        &mut |line| reader.line(line),
     )?;
-    let mut running = None;
-    let mut planned = None;
-    let mut reported = 0;
-    let mut complete = false;
-    for line in outcome.results.lines() {
-        if let Some(name) = line.strip_prefix("# running ") {
-            running = Some(name.to_string());
-            continue;
-        }
-        if let Some(plan) = line.strip_prefix("1..") {
-            planned = plan.parse::<u32>().ok();
-        }
-        complete |= line == "# end";
-        let failed = line.starts_with("not ok ");
-        if failed || line.starts_with("ok ") {
-            running = None;
-            reported += 1;
-            match line.split_once("# SKIP ") {
-                _ if failed => totals.failed += 1,
-                Some((_, reason)) if reasons.contains(reason.trim()) => totals.skipped += 1,
-                Some(_) => {
-                    totals.failed += 1;
-                    println!("# this skip's reason is not in the lane table:");
-                }
-                None => totals.passed += 1,
-            }
-        }
-        println!("{}: {line}", lane.name());
-    }
-    if let Some(name) = running {
-        println!(
-            "{}: not ok - {name}: the guest died or hung in it",
-            lane.name()
-        );
-        totals.failed += 1;
-    } else if !complete || planned != Some(reported) {
-        println!(
-            "{}: not ok - the lane did not report to the end{}",
-            lane.name(),
-            if outcome.timed_out {
-                ": time limit of the whole boot"
-            } else {
-                ""
-            }
-        );
-        totals.failed += 1;
+    if let Some(name) = reader.running.take() {
+        reader.fail(&format!("{name}: the guest died or hung in it"));
+    } else if !reader.complete || reader.planned != Some(reader.reported) {
+        reader.fail(if outcome.timed_out {
+            "the lane did not report to the end: time limit of the whole boot"
+        } else {
+            "the lane did not report to the end"
+        });
     }
     if !outcome.alarms.is_empty() {
-        totals.failed += 1;
-        println!(
-            "{}: not ok - the kernel complained on the console:",
-            lane.name()
-        );
+        reader.fail("the kernel complained on the console:");
         for line in &outcome.alarms {
             println!("    {line}");
         }
