@@ -2,31 +2,37 @@
 # Every verb is the runner's (qemu/runner), started inside the Debian root that
 # qemu/bootstrap.sh makes. `make help` lists them.
 
+# Without LANE the tests run in both.
+TEST_LANE := $(if $(LANE),--lane $(LANE))
 LANE ?= stock
+# As it stands, whatever quotes, dollars and lines it has.
+export VSERVER_COMMAND := $(value CMD)
 export SHARE ACCEL KERNEL_VERSION
 
-.PHONY: run test check kmod userland exec header fmt help
+.PHONY: run test check kmod kernel userland exec header fmt help
 
 run:
 	@qemu/bootstrap.sh run
 test:
-	@qemu/bootstrap.sh test --filter '$(T)'
+	@qemu/bootstrap.sh test --filter '$(T)' $(TEST_LANE)
 check:
 	@qemu/bootstrap.sh check
 kmod:
 	@qemu/bootstrap.sh kmod --lane $(LANE)
+kernel:
+	@qemu/bootstrap.sh kernel
 userland:
 	@qemu/bootstrap.sh userland
 exec:
-	@qemu/bootstrap.sh exec --lane $(LANE) $(if $(ICOUNT),--icount) -- '$(subst ','\'',$(CMD))'
+	@qemu/bootstrap.sh exec --lane $(LANE) $(if $(ICOUNT),--icount)
 header:
 	@qemu/bootstrap.sh header
 fmt:
 	@qemu/bootstrap.sh fmt
 help:
 	@echo 'make run                  boot a stock Debian kernel with two vservers and look around'
-	@echo 'make test [T=pattern]     all tests'
+	@echo 'make test [T=pattern] [LANE=stock|patched]   all tests, or a part'
 	@echo 'make check                formatting, lints, unsafe budget, header drift'
-	@echo 'make exec CMD=... [SHARE=dir] [ICOUNT=1]   run a command as root on that machine'
-	@echo 'make kmod | userland      only build; prints where the result is'
+	@echo 'make exec CMD=... [LANE=patched] [SHARE=dir] [ICOUNT=1]   run a command as root on that machine'
+	@echo 'make kmod | kernel | userland   only build; prints where the result is (kernel: the patched one)'
 	@echo 'make header | fmt         regenerate include/vserver_ioctl.h; format the sources'

@@ -7,8 +7,10 @@
  */
 #include <linux/fs.h>
 #include <linux/ftrace.h>
+#include <linux/delay.h>
 #include <linux/kprobes.h>
 #include <linux/linkage.h>
+#include <linux/log2.h>
 #include <linux/objtool.h>
 #include <linux/pid.h>
 #include <linux/cred.h>
@@ -69,25 +71,49 @@
 VSERVER_WRAPS(W)
 #undef W
 
-/* The same way in for the two functions that are not exported: their ENDBR may be sealed. */
-unsigned long vserver_addr_resolver;
-asm(".pushsection .text, \"ax\"\n"
-    ".type vserver_call_resolver, @function\n"
-    "vserver_call_resolver:\n"
-    ASM_ENDBR
-    "pushq vserver_addr_resolver(%rip)\n"
-    ASM_RET
-    ".size vserver_call_resolver, .-vserver_call_resolver\n"
-    ".popsection\n");
-extern unsigned long vserver_call_resolver(unsigned long argument);
-STACK_FRAME_NON_STANDARD(vserver_call_resolver);
+/*
+ * Functions of the kernel that are not exported, by the same way in: their ENDBR may be sealed.
+ * NAME(...) of this list is vserver_call_NAME(...).
+ */
+#define VSERVER_UNEXPORTED(U)						\
+	U(kallsyms_lookup_name, unsigned long, (const char *name))	\
+	U(ftrace_location, unsigned long, (unsigned long address))	\
+	U(alloc_ftrace_hash, struct ftrace_hash *, (int size_bits))	\
+	U(free_ftrace_hash, void, (struct ftrace_hash *hash))		\
+	U(add_ftrace_hash_entry_direct, struct ftrace_func_entry *,	\
+	  (struct ftrace_hash *hash, unsigned long ip, unsigned long direct)) \
+	U(update_ftrace_direct_add, int, (struct ftrace_ops *ops, struct ftrace_hash *hash)) \
+	U(update_ftrace_direct_del, int, (struct ftrace_ops *ops, struct ftrace_hash *hash))
+
+#define U(name, type, arguments)					\
+	unsigned long vserver_at_##name;				\
+	asm(".pushsection .text, \"ax\"\n"				\
+	    ".type vserver_call_" #name ", @function\n"			\
+	    "vserver_call_" #name ":\n"					\
+	    ASM_ENDBR							\
+	    "pushq vserver_at_" #name "(%rip)\n"			\
+	    ASM_RET							\
+	    ".size vserver_call_" #name ", .-vserver_call_" #name "\n"	\
+	    ".popsection\n");						\
+	extern type vserver_call_##name arguments;			\
+	STACK_FRAME_NON_STANDARD(vserver_call_##name);
+VSERVER_UNEXPORTED(U)
+#undef U
+
+static const struct unexported {
+	const char *name;
+	unsigned long *address;
+} unexported[] = {
+#define U(fn, type, arguments) { .name = #fn, .address = &vserver_at_##fn },
+	VSERVER_UNEXPORTED(U)
+#undef U
+};
 
 struct wrap {
 	const char *name;
 	void (*handler)(void);
 	unsigned long *original;
-	struct ftrace_ops ops;
-	bool attached;
+	unsigned long site;
 };
 
 static struct wrap wraps[] = {
@@ -96,101 +122,139 @@ static struct wrap wraps[] = {
 #undef W
 };
 
-static unsigned int attached;
+/* PERMANENT: kernel.ftrace_enabled=0 must not switch a wall off. */
+static struct ftrace_ops ops = { .flags = FTRACE_OPS_FL_PERMANENT };
 
-static int address_of(const char *name, unsigned long *address)
+/* What is attached; NULL: nothing. */
+static struct ftrace_hash *attached;
+
+static int resolve_unexported(void)
 {
-	struct kprobe probe = { .symbol_name = name };
+	struct kprobe probe = { .symbol_name = unexported[0].name };
 	int error = register_kprobe(&probe);
+	size_t i;
 
-	if (error)
+	if (error) {
+		pr_err("vserver: %s cannot be found (error %d)\n", unexported[0].name, error);
 		return error;
-	*address = (unsigned long)probe.addr;
+	}
+	*unexported[0].address = (unsigned long)probe.addr;
 	unregister_kprobe(&probe);
+
+	for (i = 1; i < ARRAY_SIZE(unexported); i++) {
+		*unexported[i].address = vserver_call_kallsyms_lookup_name(unexported[i].name);
+		if (!*unexported[i].address) {
+			pr_err("vserver: this kernel has no %s\n", unexported[i].name);
+			return -ENOENT;
+		}
+	}
 	return 0;
 }
 
-static int attach_one(struct wrap *wrap, unsigned long lookup_name, unsigned long location)
+static int resolve_wraps(void)
 {
-	unsigned long address, site;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(wraps); i++) {
+		unsigned long address = vserver_call_kallsyms_lookup_name(wraps[i].name);
+
+		if (!address) {
+			pr_err("vserver: hook %s: this kernel has no such function\n",
+			       wraps[i].name);
+			return -ENOENT;
+		}
+		wraps[i].site = vserver_call_ftrace_location(address);
+		if (!wraps[i].site) {
+			pr_err("vserver: hook %s: the function has no ftrace site\n",
+			       wraps[i].name);
+			return -ENOENT;
+		}
+		*wraps[i].original = wraps[i].site + MCOUNT_INSN_SIZE;
+	}
+	return 0;
+}
+
+static struct ftrace_hash *hash_of(size_t first, size_t end)
+{
+	struct ftrace_hash *hash = vserver_call_alloc_ftrace_hash(order_base_2(end - first));
+
+	for (; hash && first < end; first++) {
+		if (!vserver_call_add_ftrace_hash_entry_direct(hash, wraps[first].site,
+				ftrace_jmp_set((unsigned long)wraps[first].handler))) {
+			vserver_call_free_ftrace_hash(hash);
+			hash = NULL;
+		}
+	}
+	return hash;
+}
+
+static void detach(struct ftrace_hash *hash)
+{
 	int error;
 
-	vserver_addr_resolver = lookup_name;
-	address = vserver_call_resolver((unsigned long)wrap->name);
-	if (!address) {
-		pr_err("vserver: hook %s: this kernel has no such function\n", wrap->name);
-		return -ENOENT;
-	}
-	vserver_addr_resolver = location;
-	site = vserver_call_resolver(address);
-	if (!site) {
-		pr_err("vserver: hook %s: the function has no ftrace site\n", wrap->name);
-		return -ENOENT;
-	}
-	*wrap->original = site + MCOUNT_INSN_SIZE;
-
-	/* kernel.ftrace_enabled=0 must not switch a wall off. */
-	wrap->ops.flags = FTRACE_OPS_FL_PERMANENT;
-	error = ftrace_set_filter_ip(&wrap->ops, site, 0, 1);
-	if (!error)
-		error = register_ftrace_direct(&wrap->ops,
-					       ftrace_jmp_set((unsigned long)wrap->handler));
-	if (error) {
-		ftrace_free_filter(&wrap->ops);
-		pr_err("vserver: hook %s: cannot be attached (error %d; held by a livepatch or another direct call?)\n",
-		       wrap->name, error);
-		return error;
-	}
-	wrap->attached = true;
-	attached++;
-	return 0;
+	/* The kernel allocates for this; there is no way on without it. */
+	while ((error = vserver_call_update_ftrace_direct_del(&ops, hash)) == -ENOMEM)
+		fsleep(10 * USEC_PER_MSEC);
+	WARN_ON(error);
+	vserver_call_free_ftrace_hash(hash);
 }
 
-int vserver_attach(void)
+/* All together fail without saying which: one by one tells. Attaches nothing. */
+static void name_the_culprit(void)
 {
-	unsigned long lookup_name, location = 0;
+	struct ftrace_hash *hash;
 	size_t i;
 	int error;
 
-	error = address_of("kallsyms_lookup_name", &lookup_name);
+	for (i = 0; i < ARRAY_SIZE(wraps); i++) {
+		hash = hash_of(i, i + 1);
+		if (!hash)
+			return;
+		error = vserver_call_update_ftrace_direct_add(&ops, hash);
+		if (error) {
+			pr_err("vserver: hook %s: cannot be attached (error %d; held by a livepatch or another direct call?)\n",
+			       wraps[i].name, error);
+			vserver_call_free_ftrace_hash(hash);
+		} else {
+			detach(hash);
+		}
+	}
+}
+
+/* All hooks or none, in one pass over the kernel's text. */
+int vserver_attach(void)
+{
+	struct ftrace_hash *hash;
+	int error;
+
+	error = resolve_unexported();
+	if (!error)
+		error = resolve_wraps();
+	if (error)
+		return error;
+	hash = hash_of(0, ARRAY_SIZE(wraps));
+	if (!hash)
+		return -ENOMEM;
+	error = vserver_call_update_ftrace_direct_add(&ops, hash);
 	if (error) {
-		pr_err("vserver: kallsyms_lookup_name cannot be found (error %d)\n", error);
+		vserver_call_free_ftrace_hash(hash);
+		name_the_culprit();
 		return error;
 	}
-	vserver_addr_resolver = lookup_name;
-	location = vserver_call_resolver((unsigned long)"ftrace_location");
-	if (!location) {
-		pr_err("vserver: ftrace_location cannot be found\n");
-		return -ENOENT;
-	}
-	for (i = 0; i < ARRAY_SIZE(wraps); i++) {
-		error = attach_one(&wraps[i], lookup_name, location);
-		if (error)
-			return error;
-	}
+	attached = hash;
 	return 0;
 }
 
 void vserver_detach(void)
 {
-	size_t i = ARRAY_SIZE(wraps);
-
-	while (i--) {
-		struct wrap *wrap = &wraps[i];
-
-		if (!wrap->attached)
-			continue;
-		WARN_ON(unregister_ftrace_direct(&wrap->ops,
-						 ftrace_jmp_set((unsigned long)wrap->handler),
-						 true));
-		wrap->attached = false;
-		attached--;
-	}
+	if (attached)
+		detach(attached);
+	attached = NULL;
 }
 
 unsigned int vserver_hooks_attached(void)
 {
-	return attached;
+	return attached ? ARRAY_SIZE(wraps) : 0;
 }
 
 unsigned int vserver_hooks_total(void)

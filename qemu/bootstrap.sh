@@ -24,8 +24,8 @@ die() {
 [ "$(id -u)" = 0 ] ||
 	die "building needs root for now (chroot, mounts). Run the same command as root, for example: sudo make ${1:-run}"
 
-# Held while anything in the cache is made; the runner inherits descriptor 9 and lets go before it
-# boots a machine, so that machines of several clones can run side by side.
+# Held while the root is made and while cargo works; the runner inherits descriptor 9 and lets go before
+# it builds kernels and boots machines, so that several clones can do that side by side.
 mkdir -p "$cache/log"
 exec 9>"$cache/lock"
 if ! flock -n 9; then
@@ -79,6 +79,8 @@ for conf in /etc/apt/apt.conf.d/*proxy*; do
 	[ -r "$conf" ] && cp -L "$conf" "$root/etc/apt/apt.conf.d/"
 done
 
+mkdir -p "$root/kernel"
+
 share=
 if [ -n "${SHARE:-}" ]; then
 	[ -d "$SHARE" ] || die "SHARE=$SHARE is not a directory"
@@ -101,7 +103,7 @@ exec unshare --mount --propagation private -- bash -c '
 		CARGO_HTTP_CAINFO=/etc/ssl/certs/ca-certificates.crt \
 		CARGO_HOME=/cache/cargo CARGO_TARGET_DIR=/cache/target CARGO_TERM_COLOR=never \
 		http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}" no_proxy="${no_proxy:-}" \
-		VSERVER_HOST_CACHE="$cache" VSERVER_SHARE="$share" \
+		VSERVER_HOST_CACHE="$cache" VSERVER_SHARE="$share" VSERVER_COMMAND="${VSERVER_COMMAND:-}" \
 		ACCEL="${ACCEL:-}" KERNEL_VERSION="${KERNEL_VERSION:-}" \
 		bash -c "
 			# Cargo goes by times. Here they change with the content only, from whichever clone it is.

@@ -6,8 +6,9 @@
 //! whole, so that an interrupted build leaves nothing that looks finished.
 
 use anyhow::{Context, Result};
+use nix::fcntl::{Flock, FlockArg};
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
@@ -15,9 +16,9 @@ use std::{
 use walkdir::WalkDir;
 
 /// The copy of the checkout in which cargo works: see `qemu/bootstrap.sh`.
-pub const SOURCE: &str = "/cache/source";
+const SOURCE: &str = "/cache/source";
 
-/// Whether this process holds the cache's lock, which it inherits as descriptor 9.
+/// Whether this process holds the lock of [`SOURCE`] and cargo's folder, which it inherits as descriptor 9.
 static LOCKED: AtomicBool = AtomicBool::new(true);
 
 fn flock(arguments: &[&str]) -> Result<()> {
@@ -29,12 +30,27 @@ fn flock(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Lets other runs build: nothing in the cache is made from here on (or [`product`] takes the lock again).
-pub fn unlock() -> Result<()> {
+/// Lets runs from other clones use cargo. Kernels take long, and booted machines need none of it.
+pub fn cargo_done() -> Result<()> {
     if LOCKED.swap(false, Ordering::Relaxed) {
         flock(&["--unlock", "9"])?;
     }
     Ok(())
+}
+
+/// Cargo, in the copy of the checkout.
+pub fn cargo(arguments: &[&str]) -> Result<Command> {
+    if !LOCKED.swap(true, Ordering::Relaxed) {
+        flock(&["9"])?;
+        let status = Command::new("rsync")
+            .args(["-rlpc", "--delete", "--exclude=/.git", "/src/", "/cache/source/"])
+            .status()
+            .context("cannot start rsync")?;
+        anyhow::ensure!(status.success(), "copy of the checkout: rsync gives {status}");
+    }
+    let mut cargo = Command::new("cargo");
+    cargo.args(arguments).current_dir(SOURCE);
+    Ok(cargo)
 }
 
 /// Collects what goes into a product.
@@ -80,11 +96,16 @@ pub fn product(name: &str, key: Key, build: impl FnOnce(&Path) -> Result<()>) ->
     if folder.is_dir() {
         return Ok(folder);
     }
-    if !LOCKED.swap(true, Ordering::Relaxed) {
-        flock(&["9"])?;
-        if folder.is_dir() {
-            return Ok(folder);
+    let lock = File::create(folder.with_extension("lock"))?;
+    let _lock = match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => lock,
+        Err((lock, _)) => {
+            eprintln!("==> waiting for another run that makes the same ({name})");
+            Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?
         }
+    };
+    if folder.is_dir() {
+        return Ok(folder);
     }
     let unfinished = folder.with_extension("unfinished");
     if unfinished.exists() {

@@ -4,10 +4,11 @@
 
 use crate::{
     cache,
-    kernel::{self, Lane},
+    kernel::{self, Lane, Purpose},
     step,
 };
 use anyhow::{bail, Result};
+use clap::ValueEnum;
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -25,19 +26,13 @@ pub fn run() -> Result<ExitCode> {
     step::run(
         "clippy on the programs",
         "clippy",
-        Command::new("cargo")
-            .args([
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--locked",
-                "--",
-                "-D",
-                "warnings",
-            ])
-            .current_dir(cache::SOURCE),
+        cache::cargo(&["clippy", "--workspace", "--all-targets", "--locked"])?
+            .args(["--", "-D", "warnings"]),
     )?;
-    kernel::lint_module(Lane::Stock)?;
+    cache::cargo_done()?;
+    for lane in Lane::value_variants() {
+        kernel::lint_module(*lane, Purpose::Test)?;
+    }
     unsafe_budget()?;
     header_drift()?;
     eprintln!("==> all checks passed");

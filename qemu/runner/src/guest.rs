@@ -4,7 +4,7 @@
 
 use crate::{
     cache::{self, product, Key},
-    kernel::{self, Lane},
+    kernel::{self, Lane, Purpose},
     step,
 };
 use anyhow::Result;
@@ -38,7 +38,7 @@ const PARTS: [&str; 6] = [
 
 /// Builds them.
 pub fn programs() -> Result<Programs> {
-    let source = Path::new(cache::SOURCE);
+    let source = Path::new("/src");
     let mut key = Key::new("programs 1")
         .tree(Path::new("/src/qemu/root.packages"))?
         .tree(&source.join("Cargo.toml"))?
@@ -50,18 +50,11 @@ pub fn programs() -> Result<Programs> {
         step::run(
             "programs",
             "cargo-build",
-            Command::new("cargo")
-                .args([
-                    "build",
-                    "--release",
-                    "--locked",
-                    "--target",
-                    "x86_64-unknown-linux-gnu",
-                ])
+            cache::cargo(&["build", "--release", "--locked"])?
+                .args(["--target", "x86_64-unknown-linux-gnu"])
                 .args(["-p", "vserver", "-p", "vserver-guest-init"])
                 .args(["-p", "vserver-guest-tests", "-p", "vserver-probe"])
-                .env("RUSTFLAGS", "-C target-feature=+crt-static")
-                .current_dir(cache::SOURCE),
+                .env("RUSTFLAGS", "-C target-feature=+crt-static"),
         )?;
         for program in ["vserver", "guest-init", "guest-tests", "probe"] {
             fs::copy(
@@ -80,9 +73,9 @@ pub fn programs() -> Result<Programs> {
 }
 
 /// The initramfs of a lane, without the job (see [`job_archive`]).
-pub fn initramfs(lane: Lane) -> Result<PathBuf> {
+pub fn initramfs(lane: Lane, purpose: Purpose) -> Result<PathBuf> {
     let programs = programs()?;
-    let module = kernel::module(lane)?;
+    let module = kernel::module(lane, purpose)?;
     let key = Key::new("initramfs 3")
         .text(lane.name())
         .tree(&programs.vserver)?
@@ -124,8 +117,8 @@ pub fn initramfs(lane: Lane) -> Result<PathBuf> {
 }
 
 /// An initramfs with a job for the guest's init: what to do, as shell-free lines.
-pub fn with_job(lane: Lane, work: &Path, job: &str) -> Result<PathBuf> {
-    let base = initramfs(lane)?;
+pub fn with_job(lane: Lane, purpose: Purpose, work: &Path, job: &str) -> Result<PathBuf> {
+    let base = initramfs(lane, purpose)?;
     let folder = work.join("job");
     fs::create_dir_all(folder.join("etc"))?;
     fs::write(folder.join("etc/vserver-job"), job)?;

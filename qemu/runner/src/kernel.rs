@@ -21,6 +21,8 @@ const FLAVOUR: &str = "+deb13-cloud-amd64";
 pub enum Lane {
     /// An unmodified Debian kernel.
     Stock,
+    /// Debian's source with `patches/`.
+    Patched,
 }
 
 impl Lane {
@@ -28,16 +30,45 @@ impl Lane {
     pub fn name(self) -> &'static str {
         match self {
             Lane::Stock => "stock",
+            Lane::Patched => "patched",
         }
     }
+}
+
+/// What a boot is for. It matters in the patched lane, whose kernel is of our own configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// With the kernel's own checks: lockdep, sleeping in atomic context, kmemleak.
+    Test,
+    /// Without them.
+    Measure,
 }
 
 /// What a kernel consists of for us.
 pub struct Kernel {
     /// The bootable image.
     pub image: PathBuf,
-    /// The tree that modules build against.
-    pub build: PathBuf,
+    /// The product in which `build` is the tree that modules build against, when it is seen at [`PLACE`].
+    folder: PathBuf,
+}
+
+/// Where a kernel's product is seen while something is built in it or against it. Kbuild writes
+/// absolute paths into its trees, and the compiler cache goes by them.
+const PLACE: &str = "/kernel";
+
+/// Runs a script that sees `product` at [`PLACE`].
+fn at_place(what: &str, log_name: &str, product: &Path, folder: &Path, script: &str) -> Result<()> {
+    step::run(
+        what,
+        log_name,
+        Command::new("unshare")
+            .args(["--mount", "--propagation", "unchanged", "bash", "-ec"])
+            .arg(format!(
+                "mount --bind {product} {PLACE}\n{script}",
+                product = product.display()
+            ))
+            .current_dir(folder),
+    )
 }
 
 fn available(package: &str) -> Result<Vec<String>> {
@@ -110,8 +141,10 @@ fn packages() -> Result<(PathBuf, String)> {
     Ok((folder, version))
 }
 
-fn source(packages: &Path, version: &str) -> Result<PathBuf> {
-    let key = Key::new("kernel-source 1").text(version);
+/// Debian's kernel source, as it is.
+pub fn source() -> Result<PathBuf> {
+    let (packages, version) = packages()?;
+    let key = Key::new("kernel-source 1").text(&version);
     product("kernel-source", key, |folder| {
         step::shell(
             "kernel source",
@@ -120,16 +153,17 @@ fn source(packages: &Path, version: &str) -> Result<PathBuf> {
             &format!(
                 "tar -xf {}/usr/src/linux-source-{}.tar.xz --strip-components=1",
                 packages.display(),
-                series(version)
+                series(&version)
             ),
         )
     })
 }
 
 /// A lane's kernel.
-pub fn kernel(lane: Lane) -> Result<Kernel> {
+pub fn kernel(lane: Lane, purpose: Purpose) -> Result<Kernel> {
     match lane {
         Lane::Stock => stock(),
+        Lane::Patched => patched(purpose),
     }
 }
 
@@ -137,30 +171,27 @@ pub fn kernel(lane: Lane) -> Result<Kernel> {
 /// from the source of the same version with the same configuration and compiler.
 fn stock() -> Result<Kernel> {
     let (packages, version) = packages()?;
-    let source = source(&packages, &version)?;
+    let source = source()?;
     let abi = format!("{}{FLAVOUR}", upstream(&version));
-    let key = Key::new("kernel-stock 1")
+    let key = Key::new("kernel-stock 2")
         .text(&version)
         .tree(Path::new("/src/qemu/root.packages"))?;
-    // Kbuild writes absolute paths into the tree, so it is made where it stays.
-    let build = Path::new("/cache").join(format!("kernel-stock-tree-{}", key_name(&version)));
-    product("kernel-stock", key, |folder| {
-        step::shell(
-            "Rust metadata of the stock kernel (about 3 minutes)",
+    let folder = product("kernel-stock", key, |folder| {
+        at_place(
+            "Rust metadata of the stock kernel (about 2 minutes)",
             "kernel-stock",
+            folder,
             folder,
             &format!(
                 "headers={packages}/usr/src/linux-headers-{abi}
-                 rm -rf {build}; mkdir -p {build}
-                 cp $headers/.config {build}/.config
-                 {source}/scripts/config --file {build}/.config --set-str SYSTEM_TRUSTED_KEYS '' --set-str MODULE_SIG_KEY ''
-                 make -C {source} O={build} LOCALVERSION={FLAVOUR} olddefconfig
-                 make -C {source} O={build} LOCALVERSION={FLAVOUR} -j$(nproc) modules_prepare
-                 cp $headers/Module.symvers {build}/
-                 touch complete",
+                 mkdir {PLACE}/build; cd {PLACE}/build
+                 cp $headers/.config .config
+                 {source}/scripts/config --file .config --set-str SYSTEM_TRUSTED_KEYS '' --set-str MODULE_SIG_KEY ''
+                 make -C {source} O=$PWD LOCALVERSION={FLAVOUR} olddefconfig
+                 make -C {source} O=$PWD LOCALVERSION={FLAVOUR} -j$(nproc) modules_prepare
+                 cp $headers/Module.symvers .",
                 packages = packages.display(),
                 source = source.display(),
-                build = build.display(),
             ),
         )
     })?;
@@ -168,37 +199,96 @@ fn stock() -> Result<Kernel> {
     if !image.is_file() {
         bail!("the kernel package has no image at {}", image.display());
     }
-    if !build.is_dir() {
-        bail!(
-            "{} is missing although it was built: remove the kernel-stock-* folders of the cache and run again",
-            step::on_host(&build)
-        );
-    }
-    Ok(Kernel { image, build })
+    Ok(Kernel { image, folder })
 }
 
-fn key_name(version: &str) -> String {
-    version.replace(['~', '+'], "-")
+/// The names of the patches, in their order.
+pub fn patches() -> Result<Vec<String>> {
+    Ok(fs::read_to_string("/src/patches/series")?
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_string)
+        .collect())
+}
+
+/// A kernel of Debian's source, `patches/` and a small configuration of ours.
+fn patched(purpose: Purpose) -> Result<Kernel> {
+    let source = source()?;
+    let (_, version) = packages()?;
+    let (what, fragments) = match purpose {
+        Purpose::Test => (
+            "patched kernel with checks (about 20 minutes)",
+            "patched.config debug.config",
+        ),
+        Purpose::Measure => ("patched kernel (about 15 minutes)", "patched.config"),
+    };
+    let mut key = Key::new("kernel-patched 1")
+        .text(&version)
+        .text(fragments)
+        .tree(Path::new("/src/qemu/root.packages"))?;
+    for fragment in fragments.split(' ') {
+        key = key.tree(&Path::new("/src/qemu/kernel").join(fragment))?;
+    }
+    let patches = patches()?;
+    for patch in &patches {
+        key = key.tree(&Path::new("/src/patches").join(patch))?;
+    }
+    let folder = product("kernel-patched", key, |folder| {
+        at_place(
+            what,
+            "kernel-patched",
+            folder,
+            folder,
+            &format!(
+                "export CCACHE_DIR=/cache/ccache CCACHE_MAXSIZE=4G
+                 export PATH=/usr/lib/ccache:$PATH
+                 export KBUILD_BUILD_TIMESTAMP=1970-01-01 KBUILD_BUILD_USER=vserver KBUILD_BUILD_HOST=vserver
+                 cp -a --reflink=auto {source} {PLACE}/source
+                 cd {PLACE}/source
+                 for patch in {patches}; do patch -p1 -F0 --no-backup-if-mismatch </src/patches/$patch; done
+                 mkdir {PLACE}/build; cd {PLACE}/build
+                 do_make() {{ make -C {PLACE}/source O={PLACE}/build \"$@\"; }}
+                 do_make tinyconfig
+                 (cd /src/qemu/kernel; cp {fragments} {PLACE}/build/)
+                 {PLACE}/source/scripts/kconfig/merge_config.sh -m -O . .config {fragments}
+                 do_make olddefconfig
+                 for option in $(sed -n 's/^\\(CONFIG_[A-Z0-9_]*=y\\)$/\\1/p' {fragments}); do
+                     grep -qx $option .config || {{ echo \"$option was not accepted\"; exit 1; }}
+                 done
+                 do_make -j$(nproc) bzImage modules
+                 # What modules build against is kept, the rest is only big.
+                 mv arch/x86/boot/bzImage .
+                 find . -name '*.o' -not -path './scripts/*' -not -path './tools/*' -delete
+                 find . -name '*.a' -not -path './tools/*' -delete
+                 rm -f vmlinux.unstripped .tmp_vmlinux*
+                 cd ../source; rm -rf Documentation drivers fs sound net samples tools/testing tools/perf
+                 find arch -mindepth 1 -maxdepth 1 -not -name x86 -not -name Kconfig -exec rm -rf {{}} +",
+                source = source.display(),
+                patches = patches.join(" "),
+            ),
+        )
+    })?;
+    Ok(Kernel {
+        image: folder.join("build/bzImage"),
+        folder,
+    })
 }
 
 /// Builds the module for a lane, warnings refused, and returns the path of `vserver.ko`.
-pub fn module(lane: Lane) -> Result<PathBuf> {
-    build_module(lane, "")
+pub fn module(lane: Lane, purpose: Purpose) -> Result<PathBuf> {
+    build_module(lane, purpose, "")
 }
 
 /// The same with clippy's lints.
-pub fn lint_module(lane: Lane) -> Result<()> {
-    build_module(lane, "CLIPPY=1").map(drop)
+pub fn lint_module(lane: Lane, purpose: Purpose) -> Result<()> {
+    build_module(lane, purpose, "CLIPPY=1").map(drop)
 }
 
-fn build_module(lane: Lane, extra: &str) -> Result<PathBuf> {
-    let kernel = kernel(lane)?;
-    let key = Key::new("kmod 3")
-        .text(lane.name())
+fn build_module(lane: Lane, purpose: Purpose, extra: &str) -> Result<PathBuf> {
+    let kernel = kernel(lane, purpose)?;
+    let key = Key::new("kmod 4")
         .text(extra)
-        .text(&kernel.build.display().to_string())
-        // The compiler comes from there, and the build tree's path does not change with it.
-        .tree(Path::new("/src/qemu/root.packages"))?
+        .text(&kernel.folder.display().to_string())
         .tree(Path::new("/src/kmod"))?;
     let name = if extra.is_empty() {
         "kmod"
@@ -206,18 +296,18 @@ fn build_module(lane: Lane, extra: &str) -> Result<PathBuf> {
         "kmod-lint"
     };
     let folder = product(name, key, |folder| {
-        step::shell(
-            &format!("kernel module ({} lane) {extra}", lane.name()),
+        at_place(
+            format!("kernel module ({} lane) {extra}", lane.name()).trim_end(),
             &format!("{name}-{}", lane.name()),
+            &kernel.folder,
             folder,
             &format!(
                 "cp -r /src/kmod/. .
-                 make -C {build} M=$PWD {extra} modules 2>&1 | tee build.log
+                 make -C {PLACE}/build M=$PWD {extra} modules 2>&1 | tee build.log
                  test ${{PIPESTATUS[0]}} = 0
                  if grep -E '(warning|error)(\\[|:)' build.log; then
                      echo 'the module must build without warnings'; exit 1
                  fi",
-                build = kernel.build.display(),
             ),
         )
     })?;

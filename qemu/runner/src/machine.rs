@@ -4,7 +4,7 @@
 
 use crate::{
     cache, guest,
-    kernel::{self, Lane},
+    kernel::{self, Lane, Purpose},
     step,
 };
 use anyhow::{bail, Context, Result};
@@ -211,14 +211,20 @@ pub fn boot(
     work: &Path,
     on_result: &mut dyn FnMut(&str),
 ) -> Result<Outcome> {
-    let kernel = kernel::kernel(boot.lane)?;
-    let initramfs = guest::with_job(boot.lane, work, boot.job)?;
+    let purpose = if boot.icount {
+        Purpose::Measure
+    } else {
+        Purpose::Test
+    };
+    guest::programs()?;
+    cache::cargo_done()?;
+    let kernel = kernel::kernel(boot.lane, purpose)?;
+    let initramfs = guest::with_job(boot.lane, purpose, work, boot.job)?;
     let accel = if boot.icount {
         "tcg"
     } else {
         accelerator(&kernel.image)
     };
-    cache::unlock()?;
     let console = work.join("console");
     let outcome = Outcome {
         results: String::new(),

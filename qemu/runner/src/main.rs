@@ -31,6 +31,9 @@ enum Verb {
         /// Only tests whose name contains this.
         #[arg(long, default_value = "")]
         filter: String,
+        /// Only in this lane.
+        #[arg(long)]
+        lane: Option<kernel::Lane>,
     },
     /// Run a command as root on a booted machine.
     Exec {
@@ -39,11 +42,18 @@ enum Verb {
         /// Count instructions exactly.
         #[arg(long)]
         icount: bool,
+        /// For `/bin/sh -c` in the guest.
+        #[arg(env = "VSERVER_COMMAND")]
         command: String,
     },
     /// Build the module and print where it is.
     Kmod {
         #[arg(long, default_value = "stock")]
+        lane: kernel::Lane,
+    },
+    /// Build a lane's kernel and print where it is.
+    Kernel {
+        #[arg(long, default_value = "patched")]
         lane: kernel::Lane,
     },
     /// Build the programs and print where they are.
@@ -69,14 +79,21 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Run => machine::tour(),
-        Verb::Test { filter } => suite::run(&filter),
+        Verb::Test { filter, lane } => suite::run(&filter, lane),
         Verb::Exec {
             lane,
             icount,
             command,
         } => machine::exec(lane, icount, &command),
         Verb::Kmod { lane } => {
-            println!("{}", step::on_host(&kernel::module(lane)?));
+            cache::cargo_done()?;
+            println!("{}", step::on_host(&kernel::module(lane, kernel::Purpose::Test)?));
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Kernel { lane } => {
+            cache::cargo_done()?;
+            let kernel = kernel::kernel(lane, kernel::Purpose::Test)?;
+            println!("{}", step::on_host(&kernel.image));
             Ok(ExitCode::SUCCESS)
         }
         Verb::Userland => {

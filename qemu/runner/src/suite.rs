@@ -4,7 +4,7 @@
 
 use crate::{
     cache, guest,
-    kernel::{self, Lane},
+    kernel::{self, Lane, Purpose},
     machine::{self, Boot, Work},
     step,
 };
@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use std::{
     collections::BTreeSet,
     fs,
-    process::{Command, ExitCode},
+    process::ExitCode,
     time::Duration,
 };
 
@@ -24,15 +24,21 @@ struct Totals {
     skipped: u32,
 }
 
-/// Runs the tests whose name contains `filter`.
-pub fn run(filter: &str) -> Result<ExitCode> {
+/// Runs the tests whose name contains `filter`, in all lanes or in one.
+pub fn run(filter: &str, lane: Option<Lane>) -> Result<ExitCode> {
+    let lanes = match &lane {
+        Some(lane) => std::slice::from_ref(lane),
+        None => Lane::value_variants(),
+    };
     let mut totals = Totals::default();
     host(filter, &mut totals)?;
-    for lane in Lane::value_variants() {
-        kernel::kernel(*lane)?;
-        guest::initramfs(*lane)?;
+    guest::programs()?;
+    cache::cargo_done()?;
+    for lane in lanes {
+        kernel::kernel(*lane, Purpose::Test)?;
+        guest::initramfs(*lane, Purpose::Test)?;
     }
-    for lane in Lane::value_variants() {
+    for lane in lanes {
         in_guest(*lane, filter, &mut totals)?;
     }
     println!(
@@ -60,8 +66,7 @@ fn count(line: &str, word: &str) -> u32 {
 
 fn host(filter: &str, totals: &mut Totals) -> Result<()> {
     eprintln!("==> host tests ...");
-    let output = Command::new("cargo")
-        .args(["test", "--workspace", "--locked", "--no-fail-fast"])
+    let output = cache::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])?
         .args([
             "--exclude",
             "vserver-guest-tests",
@@ -69,10 +74,9 @@ fn host(filter: &str, totals: &mut Totals) -> Result<()> {
             "vserver-guest-init",
         ])
         .args(["--", filter])
-        .env("INSTA_WORKSPACE_ROOT", cache::SOURCE)
+        .env("INSTA_WORKSPACE_ROOT", "/cache/source")
         .env("INSTA_UPDATE", "no")
         .env("PROPTEST_FAILURE_PERSISTENCE", "off")
-        .current_dir(cache::SOURCE)
         .output()
         .context("cannot start cargo")?;
     let text = String::from_utf8_lossy(&output.stdout);

@@ -42,7 +42,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
 
 /// Tests that fail for a defect that is known and not mended yet; the reasons stand in
 /// `qemu/lanes.toml` and in the README.
-const OPEN_DEFECTS: [(&str, &str); 5] = [
+const OPEN_DEFECTS: [(&str, &str); 3] = [
     (
         "visibility::pidfd_open",
         "defect: pidfd_open is not filtered by context yet",
@@ -54,14 +54,6 @@ const OPEN_DEFECTS: [(&str, &str); 5] = [
     (
         "context::ends_with_its_last_process",
         "defect: the test joins a private context left by another test",
-    ),
-    (
-        "module::busy_while_a_context_lives",
-        "defect: unloading after the suite is not proven yet",
-    ),
-    (
-        "module::cycles_under_load",
-        "defect: unloading after the suite is not proven yet",
     ),
 ];
 

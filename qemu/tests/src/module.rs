@@ -14,8 +14,8 @@ pub const TESTS: &[Test] = &[
     test("module::cycles_under_load", 580, cycles),
 ];
 
-/// Each costs some seconds here: every hook waits for RCU twice.
-const CYCLES: usize = 10;
+/// As often as the issue of unloading deserves; each waits for RCU several times.
+const CYCLES: usize = 100;
 
 fn remove() -> Result<(), Errno> {
     kmod::delete_module(c"vserver", kmod::DeleteModuleFlags::O_NONBLOCK)
