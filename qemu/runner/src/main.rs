@@ -5,11 +5,14 @@
 
 mod cache;
 mod check;
+mod exec;
+mod follow;
 mod guest;
 mod kernel;
 mod machine;
 mod step;
 mod suite;
+mod tour;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -68,13 +71,13 @@ fn main() -> ExitCode {
 
 fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
-        Verb::Run => machine::tour(),
+        Verb::Run => tour::run(),
         Verb::Test { filter } => suite::run(&filter),
         Verb::Exec {
             lane,
             icount,
             command,
-        } => machine::exec(lane, icount, &command),
+        } => exec::run(lane, icount, &command),
         Verb::Kmod { lane } => {
             println!("{}", step::on_host(&kernel::module(lane)?));
             Ok(ExitCode::SUCCESS)
