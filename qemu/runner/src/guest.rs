@@ -142,13 +142,13 @@ pub fn with_job(lane: Lane, purpose: Purpose, work: &Path, job: &str) -> Result<
 
 /// A plain Debian file system, for vservers to be made from.
 pub fn debian() -> Result<PathBuf> {
-    let key = Key::new("debian 1");
+    let key = Key::new("debian 2");
     let folder = product("debian", key, |folder| {
         step::run(
             "Debian file system for the vservers (about a minute)",
             "debian",
             Command::new("mmdebstrap")
-                .args(["--variant=minbase", "--include=procps", "trixie"])
+                .args(["--variant=minbase", "--include=cron,procps", "trixie"])
                 .arg(folder.join("tree")),
         )
     })?;

@@ -5,14 +5,13 @@
 use crate::{
     cache, guest,
     kernel::{self, Lane, Purpose},
-    step,
 };
 use anyhow::{bail, Context, Result};
 use std::{
     fs::{self, File},
-    io::{IsTerminal, Read, Seek, SeekFrom, Write},
+    io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitCode, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -441,107 +440,4 @@ fn watch(
         bail!("QEMU ended with {status}: {}", said.unwrap_or_default().trim());
     }
     Ok(outcome)
-}
-
-fn copy_out(path: &Path, to: &mut impl Write) -> Result<()> {
-    if let Ok(mut file) = File::open(path) {
-        match std::io::copy(&mut file, to) {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-            other => {
-                other?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// `make exec`: the command's output and status are passed on, nothing else is on stdout.
-pub fn exec(lane: Lane, icount: bool, command: &str) -> Result<ExitCode> {
-    anyhow::ensure!(
-        !command.trim().is_empty(),
-        "no command: make exec CMD='...'"
-    );
-    let share = std::env::var("VSERVER_SHARE").is_ok_and(|share| !share.is_empty());
-    let work = Work::new()?;
-    let outcome = boot(
-        &Boot {
-            lane,
-            job: &format!("exec\n{command}\n"),
-            icount,
-            vservers: None,
-            share,
-            interactive: false,
-            limit: Duration::from_secs(3600),
-        },
-        work.path(),
-        &mut |_| (),
-    )?;
-    copy_out(&outcome.stdout, &mut std::io::stdout())?;
-    copy_out(&outcome.stderr, &mut std::io::stderr())?;
-    for line in &outcome.alarms {
-        eprintln!("console: {line}");
-    }
-    let code = outcome
-        .results
-        .lines()
-        .find_map(|line| line.strip_prefix("exit ")?.parse::<u8>().ok());
-    match code {
-        Some(code) if outcome.alarms.is_empty() => Ok(ExitCode::from(code)),
-        Some(_) => bail!("the kernel complained, see the console lines above"),
-        None => bail!(
-            "the guest ended without a status; its console is in {}",
-            step::on_host(&outcome.console)
-        ),
-    }
-}
-
-/// `make run`.
-pub fn tour() -> Result<ExitCode> {
-    let debian = guest::debian()?;
-    let work = Work::new()?;
-    let vservers = work.path().join("vservers");
-    fs::create_dir_all(&vservers)?;
-    for name in ["one", "two"] {
-        step::run(
-            &format!("vserver {name}: copy of the Debian file system"),
-            "copy",
-            Command::new("cp")
-                .args(["-a", "--reflink=auto"])
-                .arg(&debian)
-                .arg(vservers.join(name)),
-        )?;
-    }
-    let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    eprintln!("==> booting the stock Debian kernel ...");
-    let outcome = boot(
-        &Boot {
-            lane: Lane::Stock,
-            job: if interactive {
-                "tour-shell\n"
-            } else {
-                "tour\n"
-            },
-            icount: false,
-            vservers: Some(&vservers),
-            share: false,
-            interactive,
-            limit: Duration::from_secs(if interactive { 86400 } else { 300 }),
-        },
-        work.path(),
-        &mut |_| (),
-    )?;
-    copy_out(&outcome.stdout, &mut std::io::stdout())?;
-    copy_out(&outcome.stderr, &mut std::io::stderr())?;
-    for line in &outcome.alarms {
-        eprintln!("console: {line}");
-    }
-    if outcome.results.lines().any(|line| line == "exit 0") && outcome.alarms.is_empty() {
-        eprintln!("==> all of it was as it should be");
-        Ok(ExitCode::SUCCESS)
-    } else {
-        bail!(
-            "the tour failed; the console is in {}",
-            step::on_host(&outcome.console)
-        )
-    }
 }

@@ -5,11 +5,14 @@
 
 mod cache;
 mod check;
+mod exec;
+mod follow;
 mod guest;
 mod kernel;
 mod machine;
 mod step;
 mod suite;
+mod tour;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -78,13 +81,13 @@ fn main() -> ExitCode {
 
 fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
-        Verb::Run => machine::tour(),
+        Verb::Run => tour::run(),
         Verb::Test { filter, lane } => suite::run(&filter, lane),
         Verb::Exec {
             lane,
             icount,
             command,
-        } => machine::exec(lane, icount, &command),
+        } => exec::run(lane, icount, &command),
         Verb::Kmod { lane } => {
             cache::cargo_done()?;
             println!("{}", step::on_host(&kernel::module(lane, kernel::Purpose::Test)?));
