@@ -84,7 +84,7 @@ fn number_of(context: &Option<Arc<Context>>) -> i32 {
 }
 
 fn info(arg: usize) -> Result {
-    let (hooks_attached, hooks_total) = ffi::hooks();
+    let (hooks_attached, hooks_total) = attach::hooks();
     write(
         arg,
         &Info {

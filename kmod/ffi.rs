@@ -51,6 +51,11 @@ mod c {
         pub(super) fn vserver_get_task(nr: c_int) -> *mut bindings::task_struct;
         pub(super) fn vserver_module_get();
         pub(super) fn vserver_module_put();
+        pub(super) fn vserver_rcu_tasks_grace_period();
+    }
+
+    #[cfg(not(CONFIG_SECURITY_VSERVER))]
+    extern "C" {
         pub(super) fn vserver_attach() -> c_int;
         pub(super) fn vserver_detach();
         pub(super) fn vserver_hooks_attached() -> c_uint;
@@ -250,22 +255,34 @@ pub(crate) fn module_put() {
     unsafe { c::vserver_module_put() }
 }
 
-/// Attaches every hook of the lane. On an error some may be attached: call [`detach`].
-pub(crate) fn attach() -> Result {
-    // SAFETY: Called once, from module init.
-    to_result(unsafe { c::vserver_attach() })
+/// Waits until every task that was preempted inside a function of ours has left it. Sleeps.
+pub(crate) fn rcu_tasks_grace_period() {
+    // SAFETY: Process context; no other precondition.
+    unsafe { c::vserver_rcu_tasks_grace_period() }
 }
 
-/// Detaches every hook. Callers may still be inside: see `attach/mod.rs`.
-pub(crate) fn detach() {
-    // SAFETY: Idempotent; called from module init's error path and module exit only.
-    unsafe { c::vserver_detach() }
-}
+/// The stock lane's attachment, `ftrace_glue.c`.
+#[cfg(not(CONFIG_SECURITY_VSERVER))]
+pub(crate) mod ftrace {
+    use super::*;
 
-/// Hooks attached now, hooks there are.
-pub(crate) fn hooks() -> (u32, u32) {
-    // SAFETY: Both read integers that change in module init and exit only.
-    unsafe { (c::vserver_hooks_attached(), c::vserver_hooks_total()) }
+    /// Attaches every hook or none.
+    pub(crate) fn attach() -> Result {
+        // SAFETY: Called once, from module init.
+        to_result(unsafe { c::vserver_attach() })
+    }
+
+    /// Detaches what is attached. Callers may still be inside: see `attach/mod.rs`.
+    pub(crate) fn detach() {
+        // SAFETY: Idempotent; called from module init's error path and module exit only.
+        unsafe { c::vserver_detach() }
+    }
+
+    /// Hooks attached now, hooks there are.
+    pub(crate) fn hooks() -> (u32, u32) {
+        // SAFETY: Both read what changes in module init and exit only.
+        unsafe { (c::vserver_hooks_attached(), c::vserver_hooks_total()) }
+    }
 }
 
 /// From the work item: ends what has to end.

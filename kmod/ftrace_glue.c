@@ -328,34 +328,6 @@ bool vserver_signal_from_user(struct kernel_siginfo *info)
 	return info == SEND_SIG_NOINFO || (info != SEND_SIG_PRIV && SI_FROMUSER(info));
 }
 
-/* Whether a pid stands for a child of the caller: a parent waits for it wherever it went. */
-bool vserver_pid_has_child(struct pid *pid)
-{
-	struct task_struct *task;
-	enum pid_type type;
-	bool found = false;
-
-	rcu_read_lock();
-	for (type = PIDTYPE_PID; type < PIDTYPE_MAX && !found; type++) {
-		hlist_for_each_entry_rcu(task, &pid->tasks[type], pid_links[type]) {
-			if (same_thread_group(rcu_dereference(task->real_parent), current)) {
-				found = true;
-				break;
-			}
-		}
-	}
-	rcu_read_unlock();
-	return found;
-}
-
-/* As vserver_pid_in_view(), for listings: the machine's init is shown to everyone. */
-bool vserver_pid_listed(struct pid *pid)
-{
-	struct task_struct *task = pid_task(pid, PIDTYPE_PID);
-
-	return (task && is_global_init(task)) || vserver_pid_in_view(pid);
-}
-
 /*
  * struct proc_inode as fs/proc/internal.h of this series has it: that header refuses to be
  * included by a module. The guest tests of /proc fail at once if the layout moves.

@@ -161,6 +161,34 @@ bool vserver_pid_in_view(struct pid *pid)
 	return false;
 }
 
+/* Whether a pid stands for a child of the caller: a parent waits for it wherever it went. */
+bool vserver_pid_has_child(struct pid *pid)
+{
+	struct task_struct *task;
+	enum pid_type type;
+	bool found = false;
+
+	rcu_read_lock();
+	for (type = PIDTYPE_PID; type < PIDTYPE_MAX && !found; type++) {
+		hlist_for_each_entry_rcu(task, &pid->tasks[type], pid_links[type]) {
+			if (same_thread_group(rcu_dereference(task->real_parent), current)) {
+				found = true;
+				break;
+			}
+		}
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+/* As vserver_pid_in_view(), for listings: the machine's init is shown to everyone. */
+bool vserver_pid_listed(struct pid *pid)
+{
+	struct task_struct *task = pid_task(pid, PIDTYPE_PID);
+
+	return (task && is_global_init(task)) || vserver_pid_in_view(pid);
+}
+
 /* The task that a number names for the caller, with a reference; NULL: there is none. */
 struct task_struct *vserver_get_task(int nr)
 {
@@ -201,4 +229,10 @@ void vserver_module_put(void)
 struct file *vserver_anon_file(const struct file_operations *fops, void *private)
 {
 	return anon_inode_getfile("[vserver]", fops, private, O_RDONLY);
+}
+
+/* Where a preempted task cannot be inside a function of ours this is plain RCU. */
+void vserver_rcu_tasks_grace_period(void)
+{
+	synchronize_rcu_tasks();
 }

@@ -28,7 +28,10 @@ unsigned int vserver_cap_last(void);
 struct cred *vserver_cred_without(u64 caps);
 bool vserver_is_admin(void);
 bool vserver_pid_in_view(struct pid *pid);
+bool vserver_pid_has_child(struct pid *pid);
+bool vserver_pid_listed(struct pid *pid);
 struct task_struct *vserver_get_task(int nr);
+void vserver_rcu_tasks_grace_period(void);
 
 void vserver_free_rcu(void *memory);
 void vserver_module_get(void);
@@ -45,12 +48,9 @@ struct inode *vserver_dentry_inode(struct dentry *dentry);
 int vserver_pid_nr(struct pid *pid, struct pid_namespace *ns);
 struct kernel_siginfo;
 bool vserver_signal_from_user(struct kernel_siginfo *info);
-bool vserver_pid_has_child(struct pid *pid);
-bool vserver_pid_listed(struct pid *pid);
 struct task_struct *vserver_proc_task(struct inode *inode);
 long vserver_getpriority(const struct pt_regs *regs, bool ia32);
 
-/* The two lanes offer the same four; attach/mod.rs calls them. */
 int vserver_attach(void);
 void vserver_detach(void);
 unsigned int vserver_hooks_attached(void);

@@ -8,13 +8,13 @@
 
 #![allow(improper_ctypes)] // Kernel structures cross only as pointers.
 
-use super::Inside;
+use super::{as_task, errno, Inside};
 use crate::hooks;
 use core::{
     ffi::{c_int, c_long, c_uint, c_void},
     ptr,
 };
-use kernel::{bindings, error::code::*, prelude::*, seq_file::SeqFile, sync::rcu, task::Task};
+use kernel::{bindings, error::code::*, seq_file::SeqFile, sync::rcu};
 
 extern "C" {
     fn vserver_orig_security_task_alloc(task: *mut bindings::task_struct, flags: u64) -> c_int;
@@ -97,21 +97,6 @@ extern "C" {
     #[link_name = "put_pid"]
     fn vserver_put_pid(pid: *mut bindings::pid);
     fn vserver_getpriority(regs: *const c_void, ia32: bool) -> c_long;
-}
-
-/// # Safety
-///
-/// `task` must be valid as long as the result is used.
-unsafe fn as_task<'a>(task: *mut bindings::task_struct) -> &'a Task {
-    // SAFETY: By contract; `Task` is a transparent wrapper of `task_struct`.
-    unsafe { &*task.cast::<Task>() }
-}
-
-fn errno(result: Result) -> c_int {
-    match result {
-        Ok(()) => 0,
-        Err(error) => error.to_errno(),
-    }
 }
 
 /// Whether the process behind a `/proc/PID` inode is listed for the caller. One that has gone is

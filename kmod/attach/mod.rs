@@ -14,10 +14,12 @@
 //! grace period (whoever had counted down has returned).
 
 use crate::{ffi, registry};
+use core::ffi::c_int;
 use kernel::{
     bindings,
     prelude::*,
     sync::atomic::{Atomic, Relaxed},
+    task::Task,
     time::{delay::fsleep, Delta},
 };
 
@@ -25,6 +27,13 @@ use kernel::{
 mod ftrace;
 #[cfg(CONFIG_SECURITY_VSERVER)]
 mod native;
+
+#[cfg(CONFIG_SECURITY_VSERVER)]
+use self::native as lane;
+#[cfg(not(CONFIG_SECURITY_VSERVER))]
+use crate::ffi::ftrace as lane;
+
+pub(crate) use lane::hooks;
 
 /// The lane of this build, as the ABI names it.
 pub(crate) const LANE: u32 = if cfg!(CONFIG_SECURITY_VSERVER) {
@@ -53,9 +62,20 @@ impl Drop for Inside {
     }
 }
 
-fn rcu_tasks_grace_period() {
-    // SAFETY: Process context; no preconditions.
-    unsafe { bindings::synchronize_rcu_tasks() }
+/// The answer of a kernel function that is 0 or a negative errno.
+fn errno(result: Result) -> c_int {
+    match result {
+        Ok(()) => 0,
+        Err(error) => error.to_errno(),
+    }
+}
+
+/// # Safety
+///
+/// `task` must be valid as long as the result is used.
+unsafe fn as_task<'a>(task: *mut bindings::task_struct) -> &'a Task {
+    // SAFETY: By contract; `Task` is a transparent wrapper of `task_struct`.
+    unsafe { &*task.cast::<Task>() }
 }
 
 /// The hooks are attached as long as this lives.
@@ -66,8 +86,8 @@ impl Attached {
     pub(crate) fn new() -> Result<Self> {
         // Dropped on failure, which detaches what was attached.
         let attached = Self(());
-        ffi::attach()?;
-        let (count, total) = ffi::hooks();
+        lane::attach()?;
+        let (count, total) = hooks();
         pr_info!("{} of {} hooks attached\n", count, total);
         Ok(attached)
     }
@@ -75,12 +95,12 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        ffi::detach();
-        rcu_tasks_grace_period();
+        lane::detach();
+        ffi::rcu_tasks_grace_period();
         while INSIDE.load(Relaxed) != 0 {
             fsleep(Delta::from_millis(1));
         }
-        rcu_tasks_grace_period();
+        ffi::rcu_tasks_grace_period();
         registry::exit();
     }
 }

@@ -11,7 +11,13 @@
 use super::{as_task, errno, Inside};
 use crate::hooks;
 use core::ffi::{c_int, c_uint};
-use kernel::{bindings, error::to_result, prelude::*, seq_file::SeqFile};
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*,
+    seq_file::SeqFile,
+    sync::atomic::{Atomic, Relaxed},
+};
 
 /// `struct vserver_ops` of `include/linux/vserver.h`.
 #[repr(C)]
