@@ -7,6 +7,7 @@
 //! [`Inside`]; the others run under RCU, a lock or with preemption only (see `attach/mod.rs`).
 
 #![allow(improper_ctypes)] // Kernel structures cross only as pointers.
+#![expect(clippy::missing_safety_doc)] // All wrappers have one contract: see "SAFETY of all" below.
 
 use super::Inside;
 use crate::hooks;
