@@ -10,7 +10,9 @@
 #include <linux/file.h>
 #include <linux/idr.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/pid.h>
+#include <linux/ptrace.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
@@ -159,6 +161,74 @@ bool vserver_pid_in_view(struct pid *pid)
 		}
 	}
 	return false;
+}
+
+/* Whether all tasks of a pid in one of its roles are in view. Under rcu_read_lock(). */
+bool vserver_pid_all_in_view(struct pid *pid, enum pid_type type)
+{
+	struct task_struct *task;
+
+	hlist_for_each_entry_rcu(task, &pid->tasks[type], pid_links[type]) {
+		if (!vserver_task_in_view(task))
+			return false;
+	}
+	return true;
+}
+
+/* Whether the process that a pid names is in view. True when it names none (any more). */
+bool vserver_process_in_view(struct pid *pid)
+{
+	struct task_struct *task;
+	bool in_view;
+
+	rcu_read_lock();
+	task = pid_task(pid, PIDTYPE_PID);
+	in_view = !task || vserver_task_in_view(task);
+	rcu_read_unlock();
+	return in_view;
+}
+
+/* Whether a pid stands for a child of the caller: a parent waits for it wherever it went. */
+bool vserver_pid_has_child(struct pid *pid)
+{
+	struct task_struct *task;
+	enum pid_type type;
+	bool found = false;
+
+	rcu_read_lock();
+	for (type = PIDTYPE_PID; type < PIDTYPE_MAX && !found; type++) {
+		hlist_for_each_entry_rcu(task, &pid->tasks[type], pid_links[type]) {
+			if (same_thread_group(rcu_dereference(task->real_parent), current)) {
+				found = true;
+				break;
+			}
+		}
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+/* A process has descriptors of those in view, and of its children, wherever they went. */
+bool vserver_pid_may_have_fd(struct pid *pid)
+{
+	return vserver_process_in_view(pid) || vserver_pid_has_child(pid);
+}
+
+/* Whether the caller is traced or traces. Stable as to the former under vserver_tracers_lock(). */
+bool vserver_is_traced(void)
+{
+	return current->ptrace || !list_empty(&current->ptraced);
+}
+
+/* No tracer attaches to the caller until vserver_tracers_unlock(): PTRACE_ATTACH takes it too. */
+int vserver_tracers_lock(void)
+{
+	return mutex_lock_interruptible(&current->signal->cred_guard_mutex) ? -ERESTARTNOINTR : 0;
+}
+
+void vserver_tracers_unlock(void)
+{
+	mutex_unlock(&current->signal->cred_guard_mutex);
 }
 
 /* The task that a number names for the caller, with a reference; NULL: there is none. */
