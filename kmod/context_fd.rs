@@ -85,12 +85,18 @@ unsafe fn context_of<'a>(file: *mut bindings::file) -> &'a Context {
     unsafe { &*(*file).private_data.cast::<Context>() }
 }
 
+/// # Safety
+///
+/// As all of [`OPERATIONS`]: for the kernel to call, with a file that [`Pending::new`] made.
 unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
     // SAFETY: The last use of the file; the reference was leaked for it by `Pending::new`.
     drop(unsafe { Arc::from_raw((*file).private_data.cast::<Context>().cast_const()) });
     0
 }
 
+/// # Safety
+///
+/// As [`release`], with a valid table.
 unsafe extern "C" fn poll(
     file: *mut bindings::file,
     table: *mut bindings::poll_table_struct,
@@ -109,6 +115,9 @@ unsafe extern "C" fn poll(
     }
 }
 
+/// # Safety
+///
+/// As [`release`], with a valid `seq_file`.
 unsafe extern "C" fn show_fdinfo(seq: *mut bindings::seq_file, file: *mut bindings::file) {
     // SAFETY: Called for files with our operations only.
     let context = unsafe { context_of(file) };

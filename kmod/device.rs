@@ -73,10 +73,6 @@ fn all_zero<T: IntoBytes + Immutable>(value: &T) -> Result {
     }
 }
 
-fn own_context() -> Option<Arc<Context>> {
-    task::context(current!())
-}
-
 fn number_of(context: &Option<Arc<Context>>) -> i32 {
     context
         .as_ref()
@@ -111,12 +107,14 @@ fn enter(arg: usize) -> Result {
     {
         return Err(EINVAL);
     }
-    let here = own_context();
+    let here = task::own_context();
+    let _no_tracer = ffi::TracersGuard::new()?;
     let caller = Caller {
         context: number_of(&here),
         flags: here.as_ref().map_or(0, |context| context.flags()),
         admin: ffi::is_admin(),
         single_threaded: ffi::single_threaded(),
+        traced: ffi::is_traced(),
     };
     let decision =
         policy::enter::decide(caller, request.context, request.flags).map_err(|refusal| {
@@ -204,9 +202,9 @@ fn get(arg: usize) -> Result {
     all_zero(&request.reserved)?;
     all_zero(&request.info)?;
     let context = match request.pid {
-        0 => own_context(),
+        0 => task::own_context(),
         // The number is looked up as by any system call: what the caller cannot see is absent.
-        1.. => task::context(&*ffi::get_task(request.pid).ok_or(ESRCH)?),
+        1.. => task::context(&*ffi::get_task(request.pid).ok_or(ESRCH)?)?,
         _ => return Err(EINVAL),
     };
     request.info = match context {
@@ -235,7 +233,7 @@ fn list(arg: usize) -> Result {
     if request.count == 0 || request.count > 65536 || request.after < 0 {
         return Err(EINVAL);
     }
-    let viewer = own_context();
+    let viewer = task::own_context();
     let size = size_of::<ContextInfo>();
     let length = request.count as usize * size;
     let mut out = UserSlice::new(UserPtr::from_addr(request.buffer as usize), length).writer();
@@ -258,7 +256,7 @@ fn open_context(arg: usize) -> Result {
     if request.fd != 0 || !(CONTEXT_MIN..=CONTEXT_MAX).contains(&request.context) {
         return Err(EINVAL);
     }
-    let viewer = number_of(&own_context());
+    let viewer = number_of(&task::own_context());
     if viewer != CONTEXT_ROOT && viewer != request.context {
         return Err(ESRCH);
     }

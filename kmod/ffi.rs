@@ -38,6 +38,9 @@ mod c {
         pub(super) fn vserver_reap_later();
         pub(super) fn vserver_reap_flush();
         pub(super) fn vserver_single_threaded() -> bool;
+        pub(super) fn vserver_is_traced() -> bool;
+        pub(super) fn vserver_tracers_lock() -> c_int;
+        pub(super) fn vserver_tracers_unlock();
         pub(super) fn vserver_rlimit_nproc() -> c_ulong;
         pub(super) fn vserver_is_machine_init(task: *mut bindings::task_struct) -> bool;
         pub(super) fn vserver_same_process(
@@ -170,6 +173,31 @@ pub(crate) fn reap_flush() {
 pub(crate) fn single_threaded() -> bool {
     // SAFETY: Looks at `current` only.
     unsafe { c::vserver_single_threaded() }
+}
+
+/// While it lives, no tracer attaches to the current process.
+pub(crate) struct TracersGuard(());
+
+impl TracersGuard {
+    /// Fails when a signal comes first; the system call then starts again.
+    pub(crate) fn new() -> Result<Self> {
+        // SAFETY: Process context, and no other lock is held; `drop` releases it exactly once.
+        to_result(unsafe { c::vserver_tracers_lock() })?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for TracersGuard {
+    fn drop(&mut self) {
+        // SAFETY: `new` took the lock.
+        unsafe { c::vserver_tracers_unlock() }
+    }
+}
+
+/// Whether the current process is traced or traces.
+pub(crate) fn is_traced() -> bool {
+    // SAFETY: Looks at `current` only.
+    unsafe { c::vserver_is_traced() }
 }
 
 /// The soft RLIMIT_NPROC of the current process.

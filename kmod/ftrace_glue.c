@@ -5,20 +5,12 @@
  *
  * The hook table is the list VSERVER_WRAPS below; the Rust side is attach/ftrace.rs.
  */
-#include <linux/fs.h>
 #include <linux/ftrace.h>
 #include <linux/delay.h>
 #include <linux/kprobes.h>
 #include <linux/linkage.h>
 #include <linux/log2.h>
 #include <linux/objtool.h>
-#include <linux/pid.h>
-#include <linux/cred.h>
-#include <linux/rcupdate.h>
-#include <linux/resource.h>
-#include <linux/sched/signal.h>
-#include <linux/uidgid.h>
-#include <linux/sched.h>
 
 #include "helpers.h"
 
@@ -27,26 +19,43 @@
 #define VSERVER_WRAPS(W)			\
 	W(security_task_alloc)			\
 	W(security_task_free)			\
+	W(pidfs_exit)				\
 	W(security_task_kill)			\
+	W(kill_pid_info_type)			\
+	W(__f_setown)				\
 	W(security_ptrace_access_check)		\
+	W(security_ptrace_traceme)		\
 	W(find_vpid)				\
 	W(find_get_pid)				\
-	W(kill_pid_info_type)			\
 	W(find_ge_pid)				\
 	W(find_task_by_pid_ns)			\
 	W(find_task_by_vpid)			\
 	W(find_get_task_by_vpid)		\
+	W(get_pid_task)				\
+	W(pidfd_get_task)			\
+	W(pidfd_prepare)			\
+	W(pidfd_getfd)				\
+	W(pidfs_fh_to_dentry)			\
 	W(set_one_prio)				\
 	W(set_task_ioprio)			\
 	W(security_task_getioprio)		\
 	W(__x64_sys_getpriority)		\
 	W(__ia32_sys_getpriority)		\
+	W(__scm_send)				\
+	W(cgroup_procs_show)			\
 	W(pid_revalidate)			\
 	W(proc_pid_permission)			\
-	W(proc_pident_lookup)			\
-	W(proc_pident_readdir)			\
-	W(proc_task_lookup)			\
 	W(proc_task_readdir)			\
+	W(pid_getattr)				\
+	W(get_proc_task_net)			\
+	W(children_seq_start)			\
+	W(mem_read)				\
+	W(mem_write)				\
+	W(environ_read)				\
+	W(auxv_read)				\
+	W(pagemap_read)				\
+	W(do_pagemap_cmd)			\
+	W(procfs_procmap_ioctl)			\
 	W(proc_pid_status)
 
 /*
@@ -260,96 +269,6 @@ unsigned int vserver_hooks_attached(void)
 unsigned int vserver_hooks_total(void)
 {
 	return ARRAY_SIZE(wraps);
-}
-
-/* getpriority() of a group or a user, as sys_getpriority() but for the tasks in view only. */
-static long getpriority_of_many(int which, int who)
-{
-	const struct cred *cred = current_cred();
-	struct task_struct *group, *task;
-	long best = -ESRCH;
-	struct pid *pgrp;
-	kuid_t uid;
-
-	rcu_read_lock();
-	if (which == PRIO_PGRP) {
-		pgrp = who ? find_vpid(who) : task_pgrp(current);
-		/* tasklist_lock is not ours to take; a walk under RCU may miss who is just leaving. */
-		do_each_pid_task(pgrp, PIDTYPE_PGID, group) {
-			for_each_thread(group, task) {
-				if (vserver_task_in_view(task))
-					best = max(best, (long)nice_to_rlimit(task_nice(task)));
-			}
-		} while_each_pid_task(pgrp, PIDTYPE_PGID, group);
-	} else {
-		uid = who ? make_kuid(cred->user_ns, who) : cred->uid;
-		for_each_process_thread(group, task) {
-			if (uid_eq(task_uid(task), uid) && task_pid_vnr(task) &&
-			    vserver_task_in_view(task))
-				best = max(best, (long)nice_to_rlimit(task_nice(task)));
-		}
-	}
-	rcu_read_unlock();
-	return best;
-}
-
-extern long vserver_orig___x64_sys_getpriority_call(const struct pt_regs *regs)
-	asm("vserver_orig___x64_sys_getpriority");
-extern long vserver_orig___ia32_sys_getpriority_call(const struct pt_regs *regs)
-	asm("vserver_orig___ia32_sys_getpriority");
-
-long vserver_getpriority(const struct pt_regs *regs, bool ia32)
-{
-	int which = ia32 ? (int)regs->bx : (int)regs->di;
-	int who = ia32 ? (int)regs->cx : (int)regs->si;
-
-	if (which == PRIO_PGRP || which == PRIO_USER)
-		return getpriority_of_many(which, who);
-	return ia32 ? vserver_orig___ia32_sys_getpriority_call(regs) :
-		      vserver_orig___x64_sys_getpriority_call(regs);
-}
-
-struct inode *vserver_dentry_inode(struct dentry *dentry)
-{
-	return d_inode_rcu(dentry);
-}
-
-int vserver_pid_nr(struct pid *pid, struct pid_namespace *ns)
-{
-	return pid_nr_ns(pid, ns);
-}
-
-/*
- * Whether a signal is a process's own doing: kill_pid_info_type() is also the way of timers and
- * drivers, in interrupts, where current is somebody else.
- */
-bool vserver_signal_from_user(struct kernel_siginfo *info)
-{
-	return info == SEND_SIG_NOINFO || (info != SEND_SIG_PRIV && SI_FROMUSER(info));
-}
-
-/*
- * struct proc_inode as fs/proc/internal.h of this series has it: that header refuses to be
- * included by a module. The guest tests of /proc fail at once if the layout moves.
- */
-struct proc_inode_layout {
-	struct pid *pid;
-	unsigned int fd;
-	void *op;
-	struct proc_dir_entry *pde;
-	struct ctl_table_header *sysctl;
-	const struct ctl_table *sysctl_entry;
-	struct hlist_node sibling_inodes;
-	const struct proc_ns_operations *ns_ops;
-	struct inode vfs_inode;
-};
-
-/* The task behind an inode of /proc/PID, under rcu_read_lock(); NULL when it has gone. */
-struct task_struct *vserver_proc_task(struct inode *inode)
-{
-	struct pid *pid = container_of(inode, struct proc_inode_layout, vfs_inode)->pid;
-
-	return pid_task(pid, PIDTYPE_PID);
 }
 
 #endif

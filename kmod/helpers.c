@@ -10,7 +10,10 @@
 #include <linux/file.h>
 #include <linux/idr.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/pid.h>
+#include <linux/preempt.h>
+#include <linux/ptrace.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
@@ -161,6 +164,31 @@ bool vserver_pid_in_view(struct pid *pid)
 	return false;
 }
 
+/* Whether all tasks of a pid in one of its roles are in view. Under rcu_read_lock(). */
+bool vserver_pid_all_in_view(struct pid *pid, enum pid_type type)
+{
+	struct task_struct *task;
+
+	hlist_for_each_entry_rcu(task, &pid->tasks[type], pid_links[type]) {
+		if (!vserver_task_in_view(task))
+			return false;
+	}
+	return true;
+}
+
+/* Whether the process that a pid names is in view. True when it names none (any more). */
+bool vserver_process_in_view(struct pid *pid)
+{
+	struct task_struct *task;
+	bool in_view;
+
+	rcu_read_lock();
+	task = pid_task(pid, PIDTYPE_PID);
+	in_view = !task || vserver_task_in_view(task);
+	rcu_read_unlock();
+	return in_view;
+}
+
 /* Whether a pid stands for a child of the caller: a parent waits for it wherever it went. */
 bool vserver_pid_has_child(struct pid *pid)
 {
@@ -187,6 +215,35 @@ bool vserver_pid_listed(struct pid *pid)
 	struct task_struct *task = pid_task(pid, PIDTYPE_PID);
 
 	return (task && is_global_init(task)) || vserver_pid_in_view(pid);
+}
+
+/* A process has descriptors of those in view, and of its children, wherever they went. */
+bool vserver_pid_may_have_fd(struct pid *pid)
+{
+	return vserver_process_in_view(pid) || vserver_pid_has_child(pid);
+}
+
+/* Whether the caller is traced or traces. Stable as to the former under vserver_tracers_lock(). */
+bool vserver_is_traced(void)
+{
+	return current->ptrace || !list_empty(&current->ptraced);
+}
+
+/* No tracer attaches to the caller until vserver_tracers_unlock(): PTRACE_ATTACH takes it too. */
+int vserver_tracers_lock(void)
+{
+	return mutex_lock_interruptible(&current->signal->cred_guard_mutex) ? -ERESTARTNOINTR : 0;
+}
+
+void vserver_tracers_unlock(void)
+{
+	mutex_unlock(&current->signal->cred_guard_mutex);
+}
+
+/* Kernel threads serve everyone, in nobody's context; so do interrupts. */
+bool vserver_for_the_kernel(void)
+{
+	return !in_task() || (current->flags & PF_KTHREAD);
 }
 
 /* The task that a number names for the caller, with a reference; NULL: there is none. */

@@ -3,6 +3,7 @@
 #ifndef VSERVER_HELPERS_H
 #define VSERVER_HELPERS_H
 
+#include <linux/pid_types.h>
 #include <linux/types.h>
 
 struct cred;
@@ -28,8 +29,15 @@ unsigned int vserver_cap_last(void);
 struct cred *vserver_cred_without(u64 caps);
 bool vserver_is_admin(void);
 bool vserver_pid_in_view(struct pid *pid);
+bool vserver_pid_all_in_view(struct pid *pid, enum pid_type type);
+bool vserver_process_in_view(struct pid *pid);
 bool vserver_pid_has_child(struct pid *pid);
 bool vserver_pid_listed(struct pid *pid);
+bool vserver_pid_may_have_fd(struct pid *pid);
+bool vserver_is_traced(void);
+bool vserver_for_the_kernel(void);
+int vserver_tracers_lock(void);
+void vserver_tracers_unlock(void);
 struct task_struct *vserver_get_task(int nr);
 void vserver_rcu_tasks_grace_period(void);
 
@@ -39,12 +47,17 @@ void vserver_module_put(void);
 struct file_operations;
 struct file *vserver_anon_file(const struct file_operations *fops, void *private);
 
-/* ftrace_glue.c, stock lane only. */
+/* ftrace_helpers.c, stock lane only. */
 struct inode;
 struct pt_regs;
 struct dentry;
 struct pid_namespace;
+struct path;
+struct scm_cookie;
 struct inode *vserver_dentry_inode(struct dentry *dentry);
+struct inode *vserver_path_inode(const struct path *path);
+struct dentry *vserver_pidfs_dentry(struct dentry *dentry);
+int vserver_scm_check(struct scm_cookie *cookie);
 int vserver_pid_nr(struct pid *pid, struct pid_namespace *ns);
 struct kernel_siginfo;
 bool vserver_signal_from_user(struct kernel_siginfo *info);

@@ -178,6 +178,9 @@ pub(crate) fn ended(context: &Context) {
         // Never published: its maker still holds it and nobody waits for it.
         return;
     }
+    if context.number() != CONTEXT_SPECTATOR {
+        ALIVE.add(-1, Relaxed);
+    }
     let this = core::ptr::from_ref(context).cast_mut();
     let mut head = ENDED.load(Relaxed);
     loop {
@@ -203,9 +206,6 @@ pub(crate) fn reap() {
             numbers::remove(context.number());
         }
         drop(guard);
-        if context.number() != CONTEXT_SPECTATOR {
-            ALIVE.add(-1, Relaxed);
-        }
         context.ended.notify_all();
         next = context.ended_next.load(Relaxed);
     }

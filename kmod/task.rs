@@ -2,9 +2,9 @@
 
 //! Task to context. One of the files that may contain `unsafe`.
 //!
-//! A task of context 0 has no [`Entry`], so a machine without contexts has none at all. In the `patched` lane a
-//! task's security blob points to its entry. In the `stock` lane, where `task_struct` has no
-//! room for us, a fixed hash table by the task's address does.
+//! A task of context 0 has no [`Entry`], so a machine without contexts has none at all. All entries
+//! are in a fixed hash table by the task's address: `task_struct` of the `stock` lane has no room
+//! for us. In the `patched` lane a task's security blob is the short way to its entry.
 //!
 //! # Lifetime
 //!
@@ -12,6 +12,10 @@
 //! itself (ENTER), and goes with the task (`security_task_free`) or when the task enters another
 //! context. It is freed an RCU grace period later. Only ENTER replaces one, and only `current`'s, so
 //! `current`'s entry is stable for `current`. Writers hold `MapGuard`, readers the RCU read lock.
+//!
+//! A task stops counting when it is reaped ([`release`]). Its memory lives on for an RCU grace
+//! period, or as long as somebody holds it; that must neither keep the context alive nor use up
+//! the context's limit. So the entry lets go of its context then, and keeps only the number.
 
 #![allow(improper_ctypes)] // Kernel structures cross only as pointers.
 
@@ -20,12 +24,12 @@ use crate::{
     ffi::MapGuard,
     uapi::CONTEXT_ROOT, //
 };
-use core::{mem::ManuallyDrop, ptr};
+use core::{ffi::c_void, mem::ManuallyDrop, ptr};
 use kernel::{
-    bindings,
+    bindings, current,
     prelude::*,
     sync::{
-        atomic::{Acquire, Atomic, Release},
+        atomic::{Acquire, Atomic, Full, Release},
         rcu,
         Arc, //
     },
@@ -37,87 +41,136 @@ use kernel::{
 pub(crate) struct Entry {
     /// First, because `vserver_free_rcu` expects it there.
     rcu: bindings::callback_head,
-    #[cfg(not(CONFIG_SECURITY_VSERVER))]
     task: *mut bindings::task_struct,
     number: i32,
-    /// A reference of its own. Dropped when the entry is taken out; readable by RCU readers
-    /// until the grace period ends, because the context outlives that (see `context.rs`).
-    context: ManuallyDrop<Arc<Context>>,
-    #[cfg(not(CONFIG_SECURITY_VSERVER))]
+    /// A reference of its own, and one charge. Null once the task is reaped. RCU readers may
+    /// still use what they have found: the context outlives the grace period (see `context.rs`).
+    context: Atomic<*mut Context>,
     next: Atomic<*mut Entry>,
 }
 
 /// An entry that is not in use yet.
-pub(crate) struct Prepared(KBox<Entry>);
+pub(crate) struct Prepared {
+    entry: KBox<Entry>,
+    context: Arc<Context>,
+}
+
+/// A task that has been reaped is in no context any more.
+pub(crate) struct Reaped;
+
+impl From<Reaped> for Error {
+    fn from(_: Reaped) -> Self {
+        ESRCH
+    }
+}
 
 extern "C" {
-    fn vserver_free_rcu(memory: *mut core::ffi::c_void);
+    fn vserver_free_rcu(memory: *mut c_void);
 }
 
 impl Prepared {
     /// Allocates; `ENOMEM` is the only error. The charge of the task is the caller's business.
     pub(crate) fn new(context: &Arc<Context>) -> Result<Self> {
-        Ok(Self(KBox::new(
+        let entry = KBox::new(
             Entry {
                 rcu: bindings::callback_head::default(),
-                #[cfg(not(CONFIG_SECURITY_VSERVER))]
                 task: ptr::null_mut(),
                 number: context.number(),
-                context: ManuallyDrop::new(context.clone()),
-                #[cfg(not(CONFIG_SECURITY_VSERVER))]
+                context: Atomic::new(ptr::null_mut()),
                 next: Atomic::new(ptr::null_mut()),
             },
             GFP_KERNEL,
-        )?))
+        )?;
+        Ok(Self {
+            entry,
+            context: context.clone(),
+        })
     }
 
     /// Makes the task a member, instead of what it was. The charge passes to the entry.
     pub(crate) fn install(self, task: &Task) {
-        // The reference inside is not dropped by `KBox`: it is `ManuallyDrop`.
-        let new = KBox::into_raw(self.0);
+        let context = Arc::into_raw(self.context).cast_mut();
+        self.entry.context.store(context, Release);
+        let new = KBox::into_raw(self.entry);
         let guard = MapGuard::new();
-        let old = place::exchange(task, new);
+        let old = place::exchange(task.as_ptr(), new);
         drop(guard);
         retire(old);
-    }
-
-    /// Gives up an entry that was never installed. Process context.
-    pub(crate) fn discard(mut self) {
-        // SAFETY: Never installed, so nobody else can see it, and `self` ends here.
-        unsafe { ManuallyDrop::drop(&mut self.0.context) }
     }
 }
 
 /// Ends the membership of a task that is going away. Callable in atomic context.
 pub(crate) fn remove(task: &Task) {
-    if place::find(task).is_null() {
-        return;
-    }
-    let guard = MapGuard::new();
-    let old = place::exchange(task, ptr::null_mut());
+    let guard = rcu::read_lock();
+    let none = place::find(task).is_null();
     drop(guard);
-    retire(old);
+    if !none {
+        let guard = MapGuard::new();
+        let old = place::exchange(task.as_ptr(), ptr::null_mut());
+        drop(guard);
+        retire(old);
+    }
+}
+
+/// Takes out the entries of tasks that have been reaped but not freed yet. At module exit, when no
+/// context is left, so that there are no others and no new ones come; with the hooks
+/// still attached, so that no task of an entry is freed unnoticed.
+pub(crate) fn purge() {
+    for chain in &place::CHAINS {
+        loop {
+            let guard = MapGuard::new();
+            let old = place::take_first(chain);
+            drop(guard);
+            if old.is_null() {
+                break;
+            }
+            retire(old);
+        }
+    }
+}
+
+/// A task is being reaped: it does not count any more. Callable in atomic context.
+pub(crate) fn release(task: &Task) {
+    let guard = rcu::read_lock();
+    let entry = place::find(task);
+    if !entry.is_null() {
+        // SAFETY: Entries are freed a grace period after they were taken out, and the read lock
+        // is held.
+        unsafe { let_go(entry) };
+    }
+    drop(guard);
 }
 
 fn retire(entry: *mut Entry) {
     if entry.is_null() {
         return;
     }
-    // SAFETY: The entry was taken out under the lock by us alone; it is freed below only. This
-    // reads the reference out; readers that still see the entry only take references of
-    // their own, which the context's life guarantees to be possible.
-    let context = unsafe { ManuallyDrop::into_inner(ptr::read(&(*entry).context)) };
-    let raw = Arc::as_ptr(&context);
-    // Our charge still keeps the context alive, so this is never the last reference, whose
-    // dropping would sleep.
-    drop(context);
-    // SAFETY: Until this call takes the charge away, the context is held by its life.
-    unsafe { (*raw).uncharge() };
+    // SAFETY: The entry was taken out under the lock by us alone; it is freed below only.
+    unsafe { let_go(entry) };
     // SAFETY: From `KBox::into_raw`; `Entry` begins with its `callback_head`.
     unsafe { vserver_free_rcu(entry.cast()) };
 }
 
-/// The number of the context that a task is in.
+/// Drops the entry's reference and charge, once.
+///
+/// # Safety
+///
+/// `entry` must not be freed during the call.
+unsafe fn let_go(entry: *mut Entry) {
+    // SAFETY: By contract.
+    let raw = unsafe { (*entry).context.xchg(ptr::null_mut(), Full) };
+    if raw.is_null() {
+        return;
+    }
+    // The charge still keeps the context alive, so this is never the last reference, whose
+    // dropping would sleep.
+    // SAFETY: From `Arc::into_raw` in `install`, and whoever takes it out of the entry owns it.
+    drop(unsafe { Arc::from_raw(raw.cast_const()) });
+    // SAFETY: Until this call takes the charge away, the context is held by its life.
+    unsafe { (*raw).uncharge() };
+}
+
+/// The number of the context that a task is in, or was in until it was reaped.
 #[inline]
 pub(crate) fn number(task: &Task) -> i32 {
     let _guard = rcu::read_lock();
@@ -132,55 +185,36 @@ pub(crate) fn number(task: &Task) -> i32 {
 }
 
 /// The context that a task is in, `None` for context 0.
-pub(crate) fn context(task: &Task) -> Option<Arc<Context>> {
+pub(crate) fn context(task: &Task) -> Result<Option<Arc<Context>>, Reaped> {
     let _guard = rcu::read_lock();
     let entry = place::find(task);
     if entry.is_null() {
-        return None;
+        return Ok(None);
     }
-    // SAFETY: As in `number`. The reference that the entry owns or owned is copied, not
-    // taken; the context's count cannot be zero, as its life ends a grace period after the
-    // last entry was taken out.
-    let context: &Arc<Context> = unsafe { &(*entry).context };
-    Some(context.clone())
+    // SAFETY: As in `number`.
+    let raw = unsafe { (*entry).context.load(Acquire) };
+    if raw.is_null() {
+        return Err(Reaped);
+    }
+    // SAFETY: The reference that the entry owns or owned is copied, not taken; the context's
+    // count cannot be zero, as its life ends a grace period after the last entry let go of it.
+    let own = ManuallyDrop::new(unsafe { Arc::from_raw(raw.cast_const()) });
+    Ok(Some(Arc::clone(&own)))
 }
 
-/// The two lanes' way from a task to its entry.
-#[cfg(CONFIG_SECURITY_VSERVER)]
-mod place {
-    use super::*;
-
-    extern "C" {
-        fn vserver_task_blob(task: *const bindings::task_struct) -> *mut *mut core::ffi::c_void;
-    }
-
-    fn blob(task: &Task) -> &Atomic<*mut Entry> {
-        // SAFETY: The LSM gives every task a blob that holds one pointer for the module and
-        // lives as long as the task; it is accessed atomically only.
-        unsafe { Atomic::from_ptr(vserver_task_blob(task.as_ptr()).cast::<*mut Entry>()) }
-    }
-
-    pub(super) fn find(task: &Task) -> *mut Entry {
-        blob(task).load(Acquire)
-    }
-
-    pub(super) fn exchange(task: &Task, new: *mut Entry) -> *mut Entry {
-        let blob = blob(task);
-        let old = blob.load(Acquire);
-        blob.store(new, Release);
-        old
-    }
+/// The context of the caller, `None` for context 0. Not for a task on its way out.
+pub(crate) fn own_context() -> Option<Arc<Context>> {
+    context(current!()).unwrap_or(None)
 }
 
-/// The two lanes' way from a task to its entry.
-#[cfg(not(CONFIG_SECURITY_VSERVER))]
+/// Where the entries are.
 mod place {
     use super::*;
 
     /// 2 to the power of this many chains: short ones for tens of thousands of tasks.
     const BITS: u32 = 14;
 
-    static CHAINS: [Atomic<*mut Entry>; 1 << BITS] =
+    pub(super) static CHAINS: [Atomic<*mut Entry>; 1 << BITS] =
         [const { Atomic::new(ptr::null_mut()) }; 1 << BITS];
 
     #[inline]
@@ -190,6 +224,23 @@ mod place {
         &CHAINS[hash as usize]
     }
 
+    #[cfg(CONFIG_SECURITY_VSERVER)]
+    fn blob<'a>(task: *mut bindings::task_struct) -> &'a Atomic<*mut Entry> {
+        extern "C" {
+            fn vserver_task_blob(task: *const bindings::task_struct) -> *mut *mut c_void;
+        }
+        // SAFETY: The LSM gives every task a blob that holds one pointer for the module and
+        // lives as long as the task; it is accessed atomically only.
+        unsafe { Atomic::from_ptr(vserver_task_blob(task).cast::<*mut Entry>()) }
+    }
+
+    #[cfg(CONFIG_SECURITY_VSERVER)]
+    #[inline]
+    pub(super) fn find(task: &Task) -> *mut Entry {
+        blob(task.as_ptr()).load(Acquire)
+    }
+
+    #[cfg(not(CONFIG_SECURITY_VSERVER))]
     #[inline]
     pub(super) fn find(task: &Task) -> *mut Entry {
         let task = task.as_ptr();
@@ -207,8 +258,9 @@ mod place {
     }
 
     /// With `MapGuard` held: replaces (or adds, or removes) the entry of a task.
-    pub(super) fn exchange(task: &Task, new: *mut Entry) -> *mut Entry {
-        let task = task.as_ptr();
+    pub(super) fn exchange(task: *mut bindings::task_struct, new: *mut Entry) -> *mut Entry {
+        #[cfg(CONFIG_SECURITY_VSERVER)]
+        blob(task).store(new, Release);
         let mut link = chain(task);
         loop {
             let entry = link.load(Acquire);
@@ -235,13 +287,24 @@ mod place {
         ptr::null_mut()
     }
 
+    /// With `MapGuard` held: takes out the first entry of a chain.
+    pub(super) fn take_first(chain: &Atomic<*mut Entry>) -> *mut Entry {
+        let entry = chain.load(Acquire);
+        if entry.is_null() {
+            return entry;
+        }
+        // SAFETY: Linked, and the writers' lock is held.
+        exchange(unsafe { (*entry).task }, ptr::null_mut())
+    }
+
     fn publish(
         link: &Atomic<*mut Entry>,
         new: *mut Entry,
         task: *mut bindings::task_struct,
         rest: *mut Entry,
     ) {
-        // SAFETY: `new` is not linked yet: nobody else sees it.
+        // SAFETY: Readers cannot reach `new` by this chain yet; those who reach it by the task's
+        // blob look at neither field.
         unsafe {
             (*new).task = task;
             (*new).next.store(rest, Release);

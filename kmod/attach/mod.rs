@@ -13,7 +13,7 @@
 //! grace period (whoever had jumped in has counted), wait until the count is zero, one more
 //! grace period (whoever had counted down has returned).
 
-use crate::{ffi, registry};
+use crate::{ffi, registry, task};
 use core::ffi::c_int;
 use kernel::{
     bindings,
@@ -95,6 +95,7 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
+        task::purge();
         lane::detach();
         ffi::rcu_tasks_grace_period();
         while INSIDE.load(Relaxed) != 0 {

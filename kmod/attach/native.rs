@@ -31,12 +31,14 @@ struct Ops {
         *const bindings::cred,
     ) -> c_int,
     ptrace_access_check: unsafe extern "C" fn(*mut bindings::task_struct, c_uint) -> c_int,
+    ptrace_traceme: unsafe extern "C" fn(*mut bindings::task_struct) -> c_int,
     task_release: unsafe extern "C" fn(*mut bindings::task_struct),
     task_visible: unsafe extern "C" fn(*mut bindings::task_struct) -> bool,
     task_listed: unsafe extern "C" fn(*mut bindings::task_struct) -> bool,
     pid_visible: unsafe extern "C" fn(*mut bindings::pid) -> bool,
     pid_listed: unsafe extern "C" fn(*mut bindings::pid) -> bool,
     pid_waitable: unsafe extern "C" fn(*mut bindings::pid) -> bool,
+    pid_all_visible: unsafe extern "C" fn(*mut bindings::pid, c_uint) -> bool,
     proc_status: unsafe extern "C" fn(*mut bindings::seq_file, *mut bindings::task_struct),
 }
 
@@ -46,7 +48,9 @@ extern "C" {
 
     fn vserver_pid_in_view(pid: *mut bindings::pid) -> bool;
     fn vserver_pid_listed(pid: *mut bindings::pid) -> bool;
-    fn vserver_pid_has_child(pid: *mut bindings::pid) -> bool;
+    fn vserver_pid_may_have_fd(pid: *mut bindings::pid) -> bool;
+    fn vserver_pid_all_in_view(pid: *mut bindings::pid, role: c_uint) -> bool;
+    fn vserver_for_the_kernel() -> bool;
 }
 
 static OPS: Ops = Ops {
@@ -54,12 +58,14 @@ static OPS: Ops = Ops {
     task_free,
     task_kill,
     ptrace_access_check,
+    ptrace_traceme,
     task_release,
     task_visible,
     task_listed,
     pid_visible: vserver_pid_in_view,
     pid_listed: vserver_pid_listed,
-    pid_waitable,
+    pid_waitable: vserver_pid_may_have_fd,
+    pid_all_visible: vserver_pid_all_in_view,
     proc_status,
 };
 
@@ -129,6 +135,11 @@ unsafe extern "C" fn ptrace_access_check(child: *mut bindings::task_struct, mode
     errno(hooks::ptrace::access_check(unsafe { as_task(child) }, mode))
 }
 
+unsafe extern "C" fn ptrace_traceme(parent: *mut bindings::task_struct) -> c_int {
+    // SAFETY: The caller holds tasklist_lock.
+    errno(hooks::ptrace::traceme(unsafe { as_task(parent) }))
+}
+
 unsafe extern "C" fn task_release(task: *mut bindings::task_struct) {
     // SAFETY: `release_task` still holds the task.
     hooks::task::release(unsafe { as_task(task) });
@@ -140,13 +151,8 @@ unsafe extern "C" fn task_visible(task: *mut bindings::task_struct) -> bool {
 }
 
 unsafe extern "C" fn task_listed(task: *mut bindings::task_struct) -> bool {
-    // SAFETY: The caller holds RCU or tasklist_lock.
-    hooks::pid::task_listed(unsafe { as_task(task) })
-}
-
-unsafe extern "C" fn pid_waitable(pid: *mut bindings::pid) -> bool {
-    // SAFETY: The caller holds RCU.
-    unsafe { vserver_pid_in_view(pid) || vserver_pid_has_child(pid) }
+    // SAFETY: The caller holds RCU or tasklist_lock; the second looks at the caller only.
+    unsafe { hooks::pid::task_listed(as_task(task)) || vserver_for_the_kernel() }
 }
 
 unsafe extern "C" fn proc_status(

@@ -18,7 +18,10 @@ const FLAG_NAMES: [(u32, &str); 7] = [
 
 /// Adds the context's lines. Tools of 2002 parse them; `s_context` comes first.
 pub(crate) fn status(seq: &SeqFile, target: &Task) {
-    let context = task::context(target);
+    // One that is being reaped has no context to tell of.
+    let Ok(context) = task::context(target) else {
+        return;
+    };
     let flags = context.as_ref().map_or(0, |context| context.flags());
     if flags & FLAG_HIDEINFO != 0 {
         return;

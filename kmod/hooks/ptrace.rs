@@ -16,3 +16,12 @@ pub(crate) fn access_check(target: &Task, mode: u32) -> Result {
         Touch::Refused | Touch::Absent => Err(EPERM),
     }
 }
+
+/// The caller asks its parent to trace it.
+pub(crate) fn traceme(parent: &Task) -> Result {
+    if task::number(parent) == task::number(current!()) {
+        Ok(())
+    } else {
+        Err(EPERM)
+    }
+}

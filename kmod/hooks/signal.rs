@@ -23,10 +23,3 @@ pub(crate) fn task_kill(target: &Task) -> Result {
         Touch::Refused | Touch::Absent => Err(EPERM),
     }
 }
-
-/// Whether the caller may know of `target` when it signals it by a descriptor.
-pub(crate) fn exists(target: &Task) -> bool {
-    let current = current!();
-    ffi::same_process(current, target)
-        || touch(task::number(current), task::number(target)) != Touch::Absent
-}

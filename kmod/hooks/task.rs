@@ -3,23 +3,25 @@
 //! Birth and end of tasks.
 
 use crate::task::{self, Prepared};
-use kernel::{current, prelude::*, task::Task};
+use kernel::{prelude::*, task::Task};
 
 /// A task is being made by the caller: it inherits the context, within the limits. May sleep.
 pub(crate) fn alloc(child: &Task) -> Result {
-    let Some(context) = task::context(current!()) else {
+    let Some(context) = task::own_context() else {
         return Ok(());
     };
     let entry = Prepared::new(&context)?;
-    if let Err(error) = context.charge_limited() {
-        entry.discard();
-        return Err(error);
-    }
+    context.charge_limited()?;
     entry.install(child);
     Ok(())
 }
 
-/// A task goes for good. Atomic context.
+/// A task is being reaped, by its parent or by itself: until now, as a zombie, it counted.
+pub(crate) fn release(task: &Task) {
+    task::release(task);
+}
+
+/// The memory of a task is being freed, also of one that never came to life. Atomic context.
 pub(crate) fn free(task: &Task) {
     task::remove(task);
 }

@@ -15,6 +15,8 @@ pub struct Caller {
     pub admin: bool,
     /// Whether it is the only thread of its process.
     pub single_threaded: bool,
+    /// Whether it is traced or traces: that would reach across the wall.
+    pub traced: bool,
 }
 
 /// What to do.
@@ -71,14 +73,17 @@ pub fn decide(caller: Caller, context: i32, flags: u32) -> Result<Decision, Refu
     if caller.flags & FLAG_LOCK != 0 || caller.context == CONTEXT_SPECTATOR {
         return Err(Refusal::NotAllowed);
     }
-    if context == CONTEXT_NEW {
-        return Ok(Decision::New);
-    }
-    if caller.context != CONTEXT_ROOT || !caller.admin {
+    if context != CONTEXT_NEW && (caller.context != CONTEXT_ROOT || !caller.admin) {
         return Err(Refusal::NotAllowed);
     }
     if context == CONTEXT_ROOT {
         return Ok(Decision::Stay);
+    }
+    if caller.traced {
+        return Err(Refusal::NotAllowed);
+    }
+    if context == CONTEXT_NEW {
+        return Ok(Decision::New);
     }
     Ok(Decision::Numbered {
         context,

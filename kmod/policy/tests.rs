@@ -12,6 +12,7 @@ const ROOT: Caller = Caller {
     flags: 0,
     admin: true,
     single_threaded: true,
+    traced: false,
 };
 
 fn inside(context: i32, flags: u32) -> Caller {
@@ -20,6 +21,7 @@ fn inside(context: i32, flags: u32) -> Caller {
         flags,
         admin: true,
         single_threaded: true,
+        traced: false,
     }
 }
 
@@ -73,6 +75,19 @@ fn locked_contexts_can_only_stay() {
     let locked = inside(100, FLAG_LOCK);
     assert_eq!(decide(locked, CONTEXT_NEW, 0), Err(Refusal::NotAllowed));
     assert_eq!(decide(locked, CONTEXT_STAY, FLAG_NPROC), Ok(Decision::Stay));
+}
+
+#[test]
+fn nobody_enters_while_traced_or_tracing() {
+    let traced = Caller {
+        traced: true,
+        ..ROOT
+    };
+    for context in [CONTEXT_NEW, CONTEXT_SPECTATOR, 100] {
+        assert_eq!(decide(traced, context, 0), Err(Refusal::NotAllowed));
+    }
+    assert_eq!(decide(traced, CONTEXT_STAY, 0), Ok(Decision::Stay));
+    assert_eq!(decide(traced, CONTEXT_ROOT, 0), Ok(Decision::Stay));
 }
 
 #[test]

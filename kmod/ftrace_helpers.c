@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Small C pieces for the stock lane's wrappers (attach/ftrace/): what the kernel offers only as
+ * macros, inline functions or structures that Rust has no binding for. No policy here.
+ */
+#include <linux/cred.h>
+#include <linux/dcache.h>
+#include <linux/fs.h>
+#include <linux/pid.h>
+#include <linux/rcupdate.h>
+#include <linux/resource.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/uidgid.h>
+#include <net/scm.h>
+
+#include "helpers.h"
+
+#ifndef CONFIG_SECURITY_VSERVER
+
+/* getpriority() of a group or a user, as sys_getpriority() but for the tasks in view only. */
+static long getpriority_of_many(int which, int who)
+{
+	const struct cred *cred = current_cred();
+	struct task_struct *group, *task;
+	long best = -ESRCH;
+	struct pid *pgrp;
+	kuid_t uid;
+
+	rcu_read_lock();
+	if (which == PRIO_PGRP) {
+		pgrp = who ? find_vpid(who) : task_pgrp(current);
+		/* tasklist_lock is not ours to take; a walk under RCU may miss who is just leaving. */
+		do_each_pid_task(pgrp, PIDTYPE_PGID, group) {
+			for_each_thread(group, task) {
+				if (vserver_task_in_view(task))
+					best = max(best, (long)nice_to_rlimit(task_nice(task)));
+			}
+		} while_each_pid_task(pgrp, PIDTYPE_PGID, group);
+	} else {
+		uid = who ? make_kuid(cred->user_ns, who) : cred->uid;
+		for_each_process_thread(group, task) {
+			if (uid_eq(task_uid(task), uid) && task_pid_vnr(task) &&
+			    vserver_task_in_view(task))
+				best = max(best, (long)nice_to_rlimit(task_nice(task)));
+		}
+	}
+	rcu_read_unlock();
+	return best;
+}
+
+extern long vserver_orig___x64_sys_getpriority_call(const struct pt_regs *regs)
+	asm("vserver_orig___x64_sys_getpriority");
+extern long vserver_orig___ia32_sys_getpriority_call(const struct pt_regs *regs)
+	asm("vserver_orig___ia32_sys_getpriority");
+
+long vserver_getpriority(const struct pt_regs *regs, bool ia32)
+{
+	int which = ia32 ? (int)regs->bx : (int)regs->di;
+	int who = ia32 ? (int)regs->cx : (int)regs->si;
+
+	if (which == PRIO_PGRP || which == PRIO_USER)
+		return getpriority_of_many(which, who);
+	return ia32 ? vserver_orig___ia32_sys_getpriority_call(regs) :
+		      vserver_orig___x64_sys_getpriority_call(regs);
+}
+
+struct inode *vserver_dentry_inode(struct dentry *dentry)
+{
+	return d_inode_rcu(dentry);
+}
+
+int vserver_pid_nr(struct pid *pid, struct pid_namespace *ns)
+{
+	return pid_nr_ns(pid, ns);
+}
+
+/*
+ * Whether a signal is a process's own doing: kill_pid_info_type() is also the way of timers and
+ * drivers, in interrupts, where current is somebody else.
+ */
+bool vserver_signal_from_user(struct kernel_siginfo *info)
+{
+	return info == SEND_SIG_NOINFO || (info != SEND_SIG_PRIV && SI_FROMUSER(info));
+}
+
+/*
+ * struct proc_inode as fs/proc/internal.h of this series has it: that header refuses to be
+ * included by a module. The guest tests of /proc fail at once if the layout moves.
+ */
+struct proc_inode_layout {
+	struct pid *pid;
+	unsigned int fd;
+	void *op;
+	struct proc_dir_entry *pde;
+	struct ctl_table_header *sysctl;
+	const struct ctl_table *sysctl_entry;
+	struct hlist_node sibling_inodes;
+	const struct proc_ns_operations *ns_ops;
+	struct inode vfs_inode;
+};
+
+/* The task behind an inode of /proc/PID, under rcu_read_lock(); NULL when it has gone. */
+struct task_struct *vserver_proc_task(struct inode *inode)
+{
+	struct pid *pid = container_of(inode, struct proc_inode_layout, vfs_inode)->pid;
+
+	return pid_task(pid, PIDTYPE_PID);
+}
+
+struct inode *vserver_path_inode(const struct path *path)
+{
+	return d_inode(path->dentry);
+}
+
+/* Takes over a dentry of pidfs, or none, or an error; gives it back when it may be seen. */
+struct dentry *vserver_pidfs_dentry(struct dentry *dentry)
+{
+	if (IS_ERR_OR_NULL(dentry) || vserver_pid_may_have_fd(d_inode(dentry)->i_private))
+		return dentry;
+	dput(dentry);
+	return NULL;
+}
+
+/* After __scm_send(), which leaves nothing in the cookie when it fails. */
+int vserver_scm_check(struct scm_cookie *cookie)
+{
+	if (!cookie->pid || vserver_process_in_view(cookie->pid))
+		return 0;
+	scm_destroy(cookie);
+	return -ESRCH;
+}
+
+#endif
