@@ -20,13 +20,14 @@ use std::{
     fs::{self, File, OpenOptions},
     io::Write,
     os::unix::process::CommandExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 const MODULE: &str = "/lib/vserver.ko";
 const CONSOLE: &str = "/dev/ttyS0";
+const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
 
 fn main() {
     if let Err(error) = work() {
@@ -174,14 +175,55 @@ fn tests(filter: &str) -> Result<()> {
         .filter(|(name, _)| name.contains(filter))
         .map(|(name, seconds)| (name, seconds.parse().unwrap_or(30)))
         .collect();
+    // A kernel that looks for leaks does so at the end.
+    let leaks = mount_debugfs().is_ok() && Path::new(KMEMLEAK).exists();
     say("KTAP version 1");
-    say(&format!("1..{}", tests.len()));
+    say(&format!("1..{}", tests.len() + usize::from(leaks)));
     for (index, (name, seconds)) in tests.iter().enumerate() {
         say(&format!("# running {name}"));
         test(index + 1, name, Duration::from_secs(*seconds))?;
     }
+    if leaks {
+        say("# running leaks::kmemleak");
+        match leaked() {
+            Ok(report) if report.is_empty() => {
+                say(&format!("ok {} leaks::kmemleak", tests.len() + 1));
+            }
+            other => {
+                let text = other.unwrap_or_else(|error| format!("{error:#}"));
+                for line in text.lines() {
+                    say(&format!("# {line}"));
+                }
+                say(&format!("not ok {} leaks::kmemleak", tests.len() + 1));
+            }
+        }
+    }
     say("# end");
     Ok(())
+}
+
+fn mount_debugfs() -> nix::Result<()> {
+    let none: Option<&str> = None;
+    mount(
+        none,
+        "/sys/kernel/debug",
+        Some("debugfs"),
+        MsFlags::empty(),
+        none,
+    )
+}
+
+/// What kmemleak found that belongs to nobody, once the module is gone: what only the module
+/// pointed to is lost then.
+fn leaked() -> Result<String> {
+    nix::kmod::delete_module(c"vserver", nix::kmod::DeleteModuleFlags::O_NONBLOCK)
+        .context("the module cannot be removed after the tests")?;
+    // It takes nothing for lost that is younger than five seconds, and wants to miss it twice.
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_secs(6));
+        fs::write(KMEMLEAK, "scan").context("cannot start kmemleak")?;
+    }
+    fs::read_to_string(KMEMLEAK).context("cannot read kmemleak")
 }
 
 fn test(number: usize, name: &str, limit: Duration) -> Result<()> {

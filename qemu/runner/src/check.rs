@@ -5,6 +5,7 @@
 use crate::{
     cache,
     kernel::{self, Lane, Purpose},
+    patches,
     step,
 };
 use anyhow::{bail, Result};
@@ -30,11 +31,12 @@ pub fn run() -> Result<ExitCode> {
             .args(["--", "-D", "warnings"]),
     )?;
     cache::cargo_done()?;
+    unsafe_budget()?;
+    header_drift()?;
+    patches::check()?;
     for lane in Lane::value_variants() {
         kernel::lint_module(*lane, Purpose::Test)?;
     }
-    unsafe_budget()?;
-    header_drift()?;
     eprintln!("==> all checks passed");
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ mod follow;
 mod guest;
 mod kernel;
 mod machine;
+mod patches;
 mod step;
 mod suite;
 mod tour;

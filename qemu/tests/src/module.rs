@@ -6,8 +6,16 @@ use crate::{
     fixture::{ensure, equal, until_empty, words, Outcome, Sitter},
     syscalls, test, Test,
 };
-use nix::{errno::Errno, kmod};
-use vserver_uapi::CONTEXT_ROOT;
+use nix::{
+    errno::Errno,
+    kmod,
+    sys::{
+        prctl::set_pdeathsig,
+        signal::{kill, Signal},
+        wait::waitpid,
+    },
+    unistd::{getppid, Pid},
+};
 
 pub const TESTS: &[Test] = &[
     test("module::busy_while_a_context_lives", 30, busy),
@@ -46,44 +54,58 @@ fn busy() -> Outcome {
     Err("the module does not go although no context is left".to_string())
 }
 
-/// Forks, signals and reads /proc, over and over, until its pipe closes.
-fn load_maker(kind: usize) -> Result<Sitter, String> {
-    let parent = nix::unistd::getpid();
-    Sitter::new(CONTEXT_ROOT, 0, || {
-        // A child of the sitter does the work and ends with it.
-        if syscalls::fork().map_err(words)? == 0 {
-            let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
+/// A process that is killed when it is dropped.
+struct Load(Pid);
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGKILL);
+        let _ = waitpid(self.0, None);
+    }
+}
+
+/// Does something over and over.
+fn load_of(work: fn()) -> Result<Load, String> {
+    match syscalls::fork().map_err(words)? {
+        0 => {
+            let _ = set_pdeathsig(Signal::SIGKILL);
             loop {
-                match kind {
-                    0 => {
-                        if let Ok(pid) = syscalls::fork() {
-                            if pid == 0 {
-                                syscalls::exit_now(0);
-                            }
-                            let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None);
-                        }
-                    }
-                    1 => {
-                        let _ = nix::sys::signal::kill(parent, None);
-                    }
-                    _ => {
-                        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-                            let _ = std::fs::read(entry.path().join("status"));
-                        }
-                    }
-                }
+                work();
             }
         }
-        Ok(())
-    })
+        pid => Ok(Load(Pid::from_raw(pid))),
+    }
+}
+
+fn fork_and_wait() {
+    if let Ok(pid) = syscalls::fork() {
+        if pid == 0 {
+            syscalls::exit_now(0);
+        }
+        let _ = waitpid(Pid::from_raw(pid), None);
+    }
+}
+
+fn signal_parent() {
+    let _ = kill(getppid(), None);
+}
+
+fn read_proc() {
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let _ = std::fs::read(entry.path().join("status"));
+    }
 }
 
 fn cycles() -> Outcome {
-    let load_makers = [load_maker(0)?, load_maker(1)?, load_maker(2)?];
+    let at_work = [
+        load_of(fork_and_wait)?,
+        load_of(signal_parent)?,
+        load_of(read_proc)?,
+    ];
     for cycle in 0..CYCLES {
         remove().map_err(|error| format!("cycle {cycle}: rmmod: {error}"))?;
         load().map_err(|error| format!("cycle {cycle}: insmod: {error}"))?;
     }
-    drop(load_makers);
+    drop(at_work);
     Ok(())
 }
