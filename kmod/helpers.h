@@ -62,6 +62,8 @@ bool vserver_signal_from_user(struct kernel_siginfo *info);
 bool vserver_pid_listed(struct pid *pid);
 struct task_struct *vserver_proc_task(struct inode *inode);
 long vserver_getpriority(const struct pt_regs *regs, bool ia32);
+long vserver_ioprio_set(const struct pt_regs *regs, bool ia32);
+bool vserver_pid_signalable(struct pid *pid);
 
 /* The two lanes offer the same four; attach/mod.rs calls them. */
 int vserver_attach(void);
