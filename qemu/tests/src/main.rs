@@ -8,8 +8,14 @@ mod device;
 mod fixture;
 mod limits;
 mod module;
+mod pid;
+mod pidfd;
 mod proc;
+mod ptrace;
 mod scale;
+mod sched;
+mod scm;
+mod signal;
 mod syscalls;
 mod visibility;
 
@@ -30,7 +36,19 @@ fn all() -> impl Iterator<Item = &'static Test> {
     [
         device::TESTS,
         context::TESTS,
-        visibility::TESTS,
+        signal::WAYS,
+        signal::TESTS,
+        pid::WAYS,
+        pid::TESTS,
+        pidfd::WAYS,
+        pidfd::TESTS,
+        ptrace::WAYS,
+        ptrace::TESTS,
+        sched::WAYS,
+        sched::TESTS,
+        scm::WAYS,
+        scm::TESTS,
+        proc::WAYS,
         proc::TESTS,
         limits::TESTS,
         scale::TESTS,
@@ -39,31 +57,6 @@ fn all() -> impl Iterator<Item = &'static Test> {
     .into_iter()
     .flatten()
 }
-
-/// Tests that fail for a defect that is known and not mended yet; the reasons stand in
-/// `qemu/lanes.toml` and in the README.
-const OPEN_DEFECTS: [(&str, &str); 5] = [
-    (
-        "visibility::pidfd_open",
-        "defect: pidfd_open is not filtered by context yet",
-    ),
-    (
-        "visibility::the_machines_init_cannot_be_signalled",
-        "defect: pidfd_open is not filtered by context yet",
-    ),
-    (
-        "context::ends_with_its_last_process",
-        "defect: the test joins a private context left by another test",
-    ),
-    (
-        "module::busy_while_a_context_lives",
-        "defect: unloading after the suite is not proven yet",
-    ),
-    (
-        "module::cycles_under_load",
-        "defect: unloading after the suite is not proven yet",
-    ),
-];
 
 fn main() {
     let argument = std::env::args().nth(1).unwrap_or_default();
@@ -77,10 +70,6 @@ fn main() {
         eprintln!("guest-tests: no test is named {argument:?}; see --list");
         std::process::exit(2);
     };
-    if let Some((_, reason)) = OPEN_DEFECTS.iter().find(|(name, _)| *name == test.name) {
-        eprintln!("{reason}");
-        std::process::exit(77);
-    }
     if let Err(reason) = (test.run)() {
         eprintln!("{reason}");
         std::process::exit(1);

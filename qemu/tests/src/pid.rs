@@ -63,7 +63,7 @@ ways! { "pid":
         let mut time = [0u64; 2];
         call(libc::SYS_clock_gettime, &[clock as usize, time.as_mut_ptr() as usize])
     };
-    perf_event_open: MayNot, |target| {
+    perf_event_open: May, |target| {
         // struct perf_event_attr: software event, its size, the CPU clock.
         let mut attribute = [0u32; 32];
         attribute[..2].copy_from_slice(&[1, 128]);
@@ -121,7 +121,7 @@ fn wait() -> Outcome {
             ],
         )
         // si_pid
-        .map(|_| info[3])
+        .map(|_| info[4])
     };
     let raw = fd.as_raw_fd() as usize;
     equal("by pid", waitid(libc::P_PID, number, libc::WNOHANG), Ok(0))?;

@@ -233,8 +233,8 @@ fn timers() -> Outcome {
     })
 }
 
-/// A context's process whose terminal belongs to a session of the host: it neither gives the
-/// terminal to a group that it does not see, nor does its Ctrl-C on the terminal's own side fail.
+/// A context's process whose terminal belongs to a session of the host: it can take the terminal
+/// and be interrupted there, and cannot give it to a group that it does not see.
 fn terminal() -> Outcome {
     let terminal = nix::pty::openpty(None, None).map_err(words)?;
     let slave = terminal.slave.as_raw_fd() as usize;
@@ -247,7 +247,9 @@ fn terminal() -> Outcome {
             &[0, [1u64 << (libc::SIGTTOU - 1)].as_ptr() as usize, 0, 8],
         )
         .map_err(words)?;
-        let leader = getpid().as_raw();
+        let stranger = Sitter::new(CONTEXT_ROOT, 0, || {
+            setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(words)
+        })?;
         let within = Sitter::new(100, 0, || {
             setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(words)?;
             let group = [getpid().as_raw()];
@@ -258,7 +260,11 @@ fn terminal() -> Outcome {
                 )
             };
             equal("its own group", take(&group), Ok(0))?;
-            equal("the host's group", take(&[leader]), Err(Errno::ESRCH))
+            equal(
+                "a group of the host",
+                take(&[stranger.pid]),
+                Err(Errno::ESRCH),
+            )
         })?;
         // The terminal's signals are the kernel's: they reach the foreground group inside.
         nix::unistd::write(&terminal.master, b"\x03").map_err(words)?;
