@@ -2,7 +2,9 @@
 
 //! The tests that run inside the guest. `--list` prints `NAME SECONDS` per line; `NAME` runs one:
 //! status 0 it passed, 77 it was skipped (the last line says why), anything else it failed.
+//! `--status` prints `/proc/self/status`: what some tests start as another program.
 
+mod caps;
 mod context;
 mod device;
 mod fixture;
@@ -17,6 +19,7 @@ mod sched;
 mod scm;
 mod signal;
 mod syscalls;
+mod task;
 mod visibility;
 
 use fixture::Outcome;
@@ -36,6 +39,8 @@ fn all() -> impl Iterator<Item = &'static Test> {
     [
         device::TESTS,
         context::TESTS,
+        caps::TESTS,
+        task::TESTS,
         signal::WAYS,
         signal::TESTS,
         pid::WAYS,
@@ -64,6 +69,13 @@ fn main() {
         for test in all() {
             println!("{} {}", test.name, test.seconds);
         }
+        return;
+    }
+    if argument == "--status" {
+        print!(
+            "{}",
+            std::fs::read_to_string("/proc/self/status").unwrap_or_default()
+        );
         return;
     }
     let Some(test) = all().find(|test| test.name == argument) else {
