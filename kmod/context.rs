@@ -13,6 +13,7 @@
 //! Dropping the last reference may sleep, so references are dropped in process context only.
 
 use crate::{ffi, policy, registry, uapi};
+use core::ptr;
 use kernel::{
     new_poll_condvar,
     prelude::*,
@@ -43,6 +44,14 @@ pub(crate) struct Context {
     pub(crate) ended: PollCondVar,
 }
 
+/// Why a task was not added to a context.
+pub(crate) enum NoCharge {
+    /// The context has ended.
+    Ended,
+    /// It, or an outer one, is at its limit.
+    Full,
+}
+
 // SAFETY: All fields are atomics, fixed after construction, or `Sync` themselves; the link is
 // only followed by the one reaper that owns the stack.
 unsafe impl Send for Context {}
@@ -69,7 +78,7 @@ impl Context {
                 caps_dropped,
                 created_ns: ffi::boottime_ns(),
                 outer,
-                ended_next: Atomic::new(core::ptr::null_mut()),
+                ended_next: Atomic::new(ptr::null_mut()),
                 ended <- new_poll_condvar!("vserver::ended"),
             }),
             GFP_KERNEL,
@@ -124,55 +133,54 @@ impl Context {
         }
     }
 
-    /// Adds a task to a context that may be ending; false: it has ended.
-    pub(crate) fn charge_alive(&self) -> bool {
+    /// The limit that a task of the caller's is added against.
+    fn limit(&self) -> Option<u64> {
+        policy::limits::nproc(
+            self.flags(),
+            self.nproc_limit.load(Relaxed),
+            ffi::rlimit_nproc(),
+        )
+    }
+
+    /// Adds a task here only; none beyond the limit, and none when the context has ended.
+    fn charge_one(&self, limit: Option<u64>) -> Result<(), NoCharge> {
         let mut old = self.tasks.load(Relaxed);
         loop {
             if old == 0 {
-                return false;
+                return Err(NoCharge::Ended);
+            }
+            if !policy::limits::may_add(old.max(0) as u64, limit) {
+                return Err(NoCharge::Full);
             }
             match self.tasks.cmpxchg(old, old + 1, Full) {
-                Ok(_) => break,
+                Ok(_) => return Ok(()),
                 Err(now) => old = now,
             }
         }
-        if let Some(outer) = self.outer() {
-            outer.charge_all();
-        }
-        true
     }
 
-    /// Adds a task of the caller's, against the limits of this and all outer contexts. Exact: the
-    /// task is charged first and taken back when one is too many.
-    pub(crate) fn charge_limited(&self) -> Result {
-        let rlimit = ffi::rlimit_nproc();
-        self.charge_all();
+    /// Adds a task of the caller's, within the limits of this and all outer contexts.
+    pub(crate) fn charge(&self) -> Result<(), NoCharge> {
         let mut context = Some(self);
         while let Some(one) = context {
-            let limit = policy::limits::nproc(one.flags(), one.nproc_limit.load(Relaxed), rlimit);
-            if !policy::limits::may_add(one.tasks() - 1, limit) {
-                self.uncharge();
-                return Err(EAGAIN);
+            if let Err(why) = one.charge_one(one.limit()) {
+                self.uncharge_until(Some(one));
+                return Err(why);
             }
             context = one.outer();
         }
         Ok(())
     }
 
-    /// Whether one more task of the caller's would be within the context's own limit.
-    pub(crate) fn has_room(&self) -> bool {
-        let limit = policy::limits::nproc(
-            self.flags(),
-            self.nproc_limit.load(Relaxed),
-            ffi::rlimit_nproc(),
-        );
-        policy::limits::may_add(self.tasks(), limit)
-    }
-
     /// Takes a task away, here and in the outer contexts. Callable in atomic context.
     pub(crate) fn uncharge(&self) {
+        self.uncharge_until(None);
+    }
+
+    /// The same, in the contexts before `end` only.
+    fn uncharge_until(&self, end: Option<&Self>) {
         let mut context = Some(self);
-        while let Some(one) = context {
+        while let Some(one) = context.filter(|one| !end.is_some_and(|end| ptr::eq(*one, end))) {
             // Read first: when the count comes to zero, `one` may go at once. The outer context
             // cannot, because it is still charged for the very same task.
             context = one.outer();

@@ -22,6 +22,7 @@
 	W(pidfs_exit)				\
 	W(security_task_kill)			\
 	W(kill_pid_info_type)			\
+	W(do_pidfd_send_signal)			\
 	W(__f_setown)				\
 	W(security_ptrace_access_check)		\
 	W(security_ptrace_traceme)		\
@@ -41,6 +42,8 @@
 	W(security_task_getioprio)		\
 	W(__x64_sys_getpriority)		\
 	W(__ia32_sys_getpriority)		\
+	W(__x64_sys_ioprio_set)			\
+	W(__ia32_sys_ioprio_set)		\
 	W(__scm_send)				\
 	W(cgroup_procs_show)			\
 	W(pid_revalidate)			\

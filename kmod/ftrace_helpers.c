@@ -6,6 +6,7 @@
 #include <linux/cred.h>
 #include <linux/dcache.h>
 #include <linux/fs.h>
+#include <linux/ioprio.h>
 #include <linux/pid.h>
 #include <linux/rcupdate.h>
 #include <linux/resource.h>
@@ -65,6 +66,41 @@ long vserver_getpriority(const struct pt_regs *regs, bool ia32)
 		      vserver_orig___x64_sys_getpriority_call(regs);
 }
 
+extern long vserver_orig___x64_sys_ioprio_set_call(const struct pt_regs *regs)
+	asm("vserver_orig___x64_sys_ioprio_set");
+extern long vserver_orig___ia32_sys_ioprio_set_call(const struct pt_regs *regs)
+	asm("vserver_orig___ia32_sys_ioprio_set");
+
+static bool user_in_view(kuid_t uid)
+{
+	struct task_struct *group, *task;
+	bool found = false;
+
+	rcu_read_lock();
+	for_each_process_thread(group, task) {
+		if (uid_eq(task_uid(task), uid) && vserver_task_in_view(task)) {
+			found = true;
+			goto out;
+		}
+	}
+out:
+	rcu_read_unlock();
+	return found;
+}
+
+/* For a user, who is not there when none of its processes is in view: ESRCH, not success. */
+long vserver_ioprio_set(const struct pt_regs *regs, bool ia32)
+{
+	int which = ia32 ? (int)regs->bx : (int)regs->di;
+	int who = ia32 ? (int)regs->cx : (int)regs->si;
+	long result = ia32 ? vserver_orig___ia32_sys_ioprio_set_call(regs) :
+			     vserver_orig___x64_sys_ioprio_set_call(regs);
+
+	if (result || which != IOPRIO_WHO_USER || !who)
+		return result;
+	return user_in_view(make_kuid(current_user_ns(), who)) ? 0 : -ESRCH;
+}
+
 struct inode *vserver_dentry_inode(struct dentry *dentry)
 {
 	return d_inode_rcu(dentry);
@@ -111,6 +147,19 @@ struct task_struct *vserver_proc_task(struct inode *inode)
 struct inode *vserver_path_inode(const struct path *path)
 {
 	return d_inode(path->dentry);
+}
+
+/* Whether what a pidfd names, a process or its process group, is there for the caller. */
+bool vserver_pid_signalable(struct pid *pid)
+{
+	bool in_view;
+
+	if (!vserver_process_in_view(pid))
+		return false;
+	rcu_read_lock();
+	in_view = !pid_task(pid, PIDTYPE_PGID) || vserver_pid_in_view(pid);
+	rcu_read_unlock();
+	return in_view;
 }
 
 /* Takes over a dentry of pidfs, or none, or an error; gives it back when it may be seen. */

@@ -209,12 +209,16 @@ bool vserver_pid_has_child(struct pid *pid)
 	return found;
 }
 
-/* As vserver_pid_in_view(), for listings: the machine's init is shown to everyone. */
+/*
+ * Whether a number is listed in /proc: for the process, or thread, that it names. That a group or
+ * a session of the same number has members in view does not bring its dead or distant leader
+ * back. The machine's init is shown to everyone.
+ */
 bool vserver_pid_listed(struct pid *pid)
 {
 	struct task_struct *task = pid_task(pid, PIDTYPE_PID);
 
-	return (task && is_global_init(task)) || vserver_pid_in_view(pid);
+	return task && (is_global_init(task) || vserver_task_in_view(task));
 }
 
 /* A process has descriptors of those in view, and of its children, wherever they went. */

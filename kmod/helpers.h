@@ -63,6 +63,8 @@ struct kernel_siginfo;
 bool vserver_signal_from_user(struct kernel_siginfo *info);
 struct task_struct *vserver_proc_task(struct inode *inode);
 long vserver_getpriority(const struct pt_regs *regs, bool ia32);
+long vserver_ioprio_set(const struct pt_regs *regs, bool ia32);
+bool vserver_pid_signalable(struct pid *pid);
 
 int vserver_attach(void);
 void vserver_detach(void);

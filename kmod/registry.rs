@@ -11,7 +11,7 @@
 //! Nothing here walks all contexts or all tasks.
 
 use crate::{
-    context::Context,
+    context::{Context, NoCharge},
     ffi::{self, numbers},
     policy::enter::Decision,
     uapi::*, //
@@ -111,13 +111,14 @@ pub(crate) fn obtain(
                 if found.flags() & FLAG_PRIVATE != 0 && !found.is_over() {
                     return Err(EPERM);
                 }
-                if !found.is_over() && !found.has_room() {
-                    return Err(EAGAIN);
-                }
-                if found.charge_alive() {
-                    found.add_flags(flags);
-                    drop(guard);
-                    return Ok(Ticket(Some(found)));
+                match found.charge() {
+                    Ok(()) => {
+                        found.add_flags(flags);
+                        drop(guard);
+                        return Ok(Ticket(Some(found)));
+                    }
+                    Err(NoCharge::Full) => return Err(EAGAIN),
+                    Err(NoCharge::Ended) => (),
                 }
                 // It has ended and is not reaped yet: its number is free.
                 numbers::remove(number);

@@ -11,7 +11,8 @@ pub(crate) fn alloc(child: &Task) -> Result {
         return Ok(());
     };
     let entry = Prepared::new(&context)?;
-    context.charge_limited()?;
+    // The caller is in it, so it has not ended.
+    context.charge().map_err(|_| EAGAIN)?;
     entry.install(child);
     Ok(())
 }

@@ -23,6 +23,15 @@ extern "C" {
         kind: c_int,
     ) -> *mut bindings::dentry;
 
+    fn vserver_orig_do_pidfd_send_signal(
+        pid: *mut bindings::pid,
+        sig: c_int,
+        kind: c_uint,
+        info: *mut c_void,
+        flags: c_uint,
+    ) -> c_int;
+
+    fn vserver_pid_signalable(pid: *mut bindings::pid) -> bool;
     fn vserver_for_the_kernel() -> bool;
     fn vserver_process_in_view(pid: *mut bindings::pid) -> bool;
     fn vserver_pid_may_have_fd(pid: *mut bindings::pid) -> bool;
@@ -94,6 +103,23 @@ unsafe extern "C" fn vserver_wrap_pidfd_getfd(pid: *mut bindings::pid, fd: c_int
     }
     // SAFETY: See above.
     unsafe { vserver_orig_pidfd_getfd(pid, fd) }
+}
+
+#[no_mangle]
+unsafe extern "C" fn vserver_wrap_do_pidfd_send_signal(
+    pid: *mut bindings::pid,
+    sig: c_int,
+    kind: c_uint,
+    info: *mut c_void,
+    flags: c_uint,
+) -> c_int {
+    let _inside = Inside::enter();
+    // SAFETY: The pidfd holds the pid.
+    if !unsafe { vserver_pid_signalable(pid) } {
+        return ESRCH.to_errno();
+    }
+    // SAFETY: See above.
+    unsafe { vserver_orig_do_pidfd_send_signal(pid, sig, kind, info, flags) }
 }
 
 /// A pidfd by open_by_handle_at().

@@ -14,6 +14,7 @@ extern "C" {
     fn vserver_orig_security_task_getioprio(task: *mut bindings::task_struct) -> c_int;
 
     fn vserver_getpriority(regs: *const c_void, ia32: bool) -> c_long;
+    fn vserver_ioprio_set(regs: *const c_void, ia32: bool) -> c_long;
 }
 
 #[no_mangle]
@@ -66,4 +67,18 @@ unsafe extern "C" fn vserver_wrap___x64_sys_getpriority(regs: *const c_void) -> 
 unsafe extern "C" fn vserver_wrap___ia32_sys_getpriority(regs: *const c_void) -> c_long {
     // SAFETY: The registers of the system call.
     unsafe { vserver_getpriority(regs, true) }
+}
+
+#[no_mangle]
+unsafe extern "C" fn vserver_wrap___x64_sys_ioprio_set(regs: *const c_void) -> c_long {
+    let _inside = Inside::enter();
+    // SAFETY: The registers of the system call.
+    unsafe { vserver_ioprio_set(regs, false) }
+}
+
+#[no_mangle]
+unsafe extern "C" fn vserver_wrap___ia32_sys_ioprio_set(regs: *const c_void) -> c_long {
+    let _inside = Inside::enter();
+    // SAFETY: The registers of the system call.
+    unsafe { vserver_ioprio_set(regs, true) }
 }

@@ -159,12 +159,26 @@ impl Sitter {
         flags: u32,
         prepare: impl FnOnce() -> Outcome,
     ) -> Result<Self, String> {
+        Self::after(context, flags, |_| Ok(()), prepare).map(|(sitter, ())| sitter)
+    }
+
+    /// The same; before the child enters, `before` is called here with its pid.
+    pub fn after<T>(
+        context: i32,
+        flags: u32,
+        before: impl FnOnce(i32) -> Result<T, String>,
+        prepare: impl FnOnce() -> Outcome,
+    ) -> Result<(Self, T), String> {
         let (hold_reader, hold) = pipe().map_err(words)?;
         let (ready, ready_writer) = pipe().map_err(words)?;
         match syscalls::fork().map_err(words)? {
             0 => {
                 drop(hold);
                 drop(ready);
+                // A word lets it go on. An end of file: the caller has given up.
+                if read(&hold_reader, &mut [0]) != Ok(1) {
+                    syscalls::exit_now(0);
+                }
                 let entered = if context == CONTEXT_ROOT {
                     Ok(CONTEXT_ROOT)
                 } else {
@@ -188,19 +202,29 @@ impl Sitter {
             pid => {
                 drop(ready_writer);
                 drop(hold_reader);
-                let mut text = String::new();
-                File::from(ready).read_to_string(&mut text).map_err(words)?;
-                let sitter = Self {
+                let mut sitter = Self {
                     pid,
-                    context: text.parse().unwrap_or(-1),
+                    context: -1,
                     hold,
                 };
+                let found = before(pid)?;
+                write(&sitter.hold, b".").map_err(words)?;
+                // One piece, not until the end of file: children of the sitter have that end too.
+                let mut room = [0; 4096];
+                let length = read(&ready, &mut room).map_err(words)?;
+                let text = String::from_utf8_lossy(&room[..length]);
                 match text.strip_prefix('!') {
-                    Some(error) => Err(error.to_string()),
-                    None => Ok(sitter),
+                    Some(error) => return Err(error.to_string()),
+                    None => sitter.context = text.parse().map_err(|_| "the sitter died")?,
                 }
+                Ok((sitter, found))
             }
         }
+    }
+
+    /// Lets it end, without waiting for that.
+    pub fn let_go(&self) {
+        let _ = write(&self.hold, b"!");
     }
 
     /// One that only sits.
@@ -213,7 +237,7 @@ impl Drop for Sitter {
     fn drop(&mut self) {
         // A word rather than an end of file: later sitters have inherited this end. When the
         // test dies without a word, the ends of file run through them from the last to the first.
-        let _ = write(&self.hold, b"!");
+        self.let_go();
         let _ = waitpid(Pid::from_raw(self.pid), None);
     }
 }

@@ -17,6 +17,9 @@ pub const TESTS: &[Test] = &[
     test("limits::ulimit_is_the_contexts", 20, ulimit),
     test("limits::a_nested_context_is_no_way_out", 20, nested),
     test("limits::joining_a_full_context", 20, joining),
+    test("limits::threads_and_zombies_count", 20, threads_and_zombies),
+    test("limits::fork_and_wait_without_a_pause", 60, fork_and_wait),
+    test("limits::a_fork_bomb", 120, bomb),
 ];
 
 /// Forks sitters until it fails; how many there were, and the errno.
@@ -92,4 +95,71 @@ fn joining() -> Outcome {
     inside(CONTEXT_ROOT, || {
         equal("join", enter(300, 0, 0).err(), Some(Errno::EAGAIN))
     })
+}
+
+fn threads_and_zombies() -> Outcome {
+    inside(CONTEXT_ROOT, || {
+        enter(CONTEXT_NEW, FLAG_NPROC, 0).map_err(words)?;
+        limit(2)?;
+        let pid = match syscalls::fork().map_err(words)? {
+            0 => syscalls::exit_now(0),
+            pid => nix::unistd::Pid::from_raw(pid),
+        };
+        use nix::sys::wait::{waitid, waitpid, Id, WaitPidFlag};
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        waitid(Id::Pid(pid), flags).map_err(words)?;
+        equal("with a zombie", syscalls::fork(), Err(Errno::EAGAIN))?;
+        waitpid(pid, None).map_err(words)?;
+        let (reader, writer) = nix::unistd::pipe().map_err(words)?;
+        let thread = std::thread::Builder::new()
+            .spawn(move || nix::unistd::read(&reader, &mut [0]))
+            .map_err(words)?;
+        equal("with a thread", syscalls::fork(), Err(Errno::EAGAIN))?;
+        drop(writer);
+        let _ = thread.join();
+        Ok(())
+    })
+}
+
+/// A task that was waited for does not count any more: not a moment longer.
+fn fork_and_wait() -> Outcome {
+    inside(CONTEXT_ROOT, || {
+        enter(CONTEXT_NEW, FLAG_NPROC, 0).map_err(words)?;
+        limit(2)?;
+        for round in 0..500 {
+            let pid = match syscalls::fork().map_err(|error| format!("round {round}: {error}"))? {
+                0 => syscalls::exit_now(0),
+                pid => nix::unistd::Pid::from_raw(pid),
+            };
+            nix::sys::wait::waitpid(pid, None).map_err(words)?;
+        }
+        equal("tasks", get(0).map(|info| info.tasks), Ok(1))
+    })
+}
+
+/// Processes that do nothing but fork, on all CPUs: never one more than the limit, and all end.
+fn bomb() -> Outcome {
+    inside(CONTEXT_ROOT, || {
+        enter(CONTEXT_NEW, FLAG_NPROC, 0).map_err(words)?;
+        limit(30)?;
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        if syscalls::fork().map_err(words)? == 0 {
+            // Every one goes on as its parent does.
+            while std::time::Instant::now() < end {
+                let _ = syscalls::fork();
+            }
+            syscalls::exit_now(0)
+        }
+        let mut most = 0;
+        while std::time::Instant::now() < end {
+            let tasks = get(0).map_err(words)?.tasks;
+            most = most.max(tasks);
+            if tasks > 30 {
+                return Err(format!("{tasks} tasks"));
+            }
+        }
+        eprintln!("at most {most} tasks");
+        crate::fixture::ensure("it has not forked", most >= 30)
+    })?;
+    crate::fixture::until_empty()
 }

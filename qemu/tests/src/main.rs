@@ -2,15 +2,24 @@
 
 //! The tests that run inside the guest. `--list` prints `NAME SECONDS` per line; `NAME` runs one:
 //! status 0 it passed, 77 it was skipped (the last line says why), anything else it failed.
+//! `--status` prints `/proc/self/status`: what some tests start as another program.
 
+mod caps;
 mod context;
 mod device;
 mod fixture;
 mod limits;
 mod module;
+mod pid;
+mod pidfd;
 mod proc;
+mod ptrace;
 mod scale;
+mod sched;
+mod scm;
+mod signal;
 mod syscalls;
+mod task;
 mod visibility;
 
 use fixture::Outcome;
@@ -30,7 +39,21 @@ fn all() -> impl Iterator<Item = &'static Test> {
     [
         device::TESTS,
         context::TESTS,
-        visibility::TESTS,
+        caps::TESTS,
+        task::TESTS,
+        signal::WAYS,
+        signal::TESTS,
+        pid::WAYS,
+        pid::TESTS,
+        pidfd::WAYS,
+        pidfd::TESTS,
+        ptrace::WAYS,
+        ptrace::TESTS,
+        sched::WAYS,
+        sched::TESTS,
+        scm::WAYS,
+        scm::TESTS,
+        proc::WAYS,
         proc::TESTS,
         limits::TESTS,
         scale::TESTS,
@@ -40,23 +63,6 @@ fn all() -> impl Iterator<Item = &'static Test> {
     .flatten()
 }
 
-/// Tests that fail for a defect that is known and not mended yet; the reasons stand in
-/// `qemu/lanes.toml` and in the README.
-const OPEN_DEFECTS: [(&str, &str); 3] = [
-    (
-        "visibility::pidfd_open",
-        "defect: pidfd_open is not filtered by context yet",
-    ),
-    (
-        "visibility::the_machines_init_cannot_be_signalled",
-        "defect: pidfd_open is not filtered by context yet",
-    ),
-    (
-        "context::ends_with_its_last_process",
-        "defect: the test joins a private context left by another test",
-    ),
-];
-
 fn main() {
     let argument = std::env::args().nth(1).unwrap_or_default();
     if argument == "--list" {
@@ -65,14 +71,17 @@ fn main() {
         }
         return;
     }
+    if argument == "--status" {
+        print!(
+            "{}",
+            std::fs::read_to_string("/proc/self/status").unwrap_or_default()
+        );
+        return;
+    }
     let Some(test) = all().find(|test| test.name == argument) else {
         eprintln!("guest-tests: no test is named {argument:?}; see --list");
         std::process::exit(2);
     };
-    if let Some((_, reason)) = OPEN_DEFECTS.iter().find(|(name, _)| *name == test.name) {
-        eprintln!("{reason}");
-        std::process::exit(77);
-    }
     if let Err(reason) = (test.run)() {
         eprintln!("{reason}");
         std::process::exit(1);

@@ -1,314 +1,146 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Every way in which a process can name another one, tried by a process of the same context, of
-//! another one, of the host, and by the spectator; and from a context towards the host.
+//! The matrix: every way in which a process can name another one is tried by a process of the same
+//! context, of another one, of the host (context 0) and by the spectator, each towards
+//! each. The ways stand in the files of the subsystems, one row per way: see [`ways`].
 
 use crate::{
-    fixture::{equal, inside, words, Outcome, Sitter},
-    syscalls::{own, syscall},
-    test, Test,
+    fixture::{child, enter, equal, words, Outcome, Sitter},
+    syscalls::syscall,
 };
-use nix::errno::Errno;
+use nix::{
+    errno::Errno,
+    unistd::{setpgid, setuid, Pid, Uid},
+};
+use std::os::fd::{AsRawFd, OwnedFd};
 use vserver_uapi::*;
 
-const TARGET: i32 = 100;
-const OTHER: i32 = 101;
+/// What the spectator gets: it sees all, signals and attaches to nothing.
+#[derive(Clone, Copy)]
+pub enum Spectator {
+    /// What anybody gets who sees the process.
+    May,
+    /// `EPERM`.
+    MayNot,
+}
 
-/// Readable in every test process at the same address.
-static WORD: [u8; 8] = *b"vserver!";
+/// Takes hold of a process before it enters its context.
+pub type Hold = fn(pid: i32) -> Result<OwnedFd, Errno>;
 
-type Try = fn(i32) -> Result<i64, Errno>;
+/// One way to name a process.
+pub struct Way {
+    /// Success when the process is there and may be dealt with so.
+    pub attempt: fn(&Target) -> Result<i64, Errno>,
+    /// What the spectator gets.
+    pub spectator: Spectator,
+    /// What the process is named by, if not by its number.
+    pub hold: Option<Hold>,
+    /// What everybody gets who does not see the process.
+    pub absent: Errno,
+}
 
-fn call(number: i64, arguments: &[usize]) -> Result<i64, Errno> {
+/// A process that is to be named. It is the leader of a process group and has a user of its own.
+pub struct Target {
+    /// Its number.
+    pub pid: usize,
+    /// Its user.
+    pub uid: usize,
+    hold: Option<OwnedFd>,
+}
+
+impl Target {
+    /// What [`Way::hold`] has made.
+    pub fn fd(&self) -> usize {
+        self.hold.as_ref().map_or(-1, |fd| fd.as_raw_fd()) as usize
+    }
+
+    /// The number of its process group, negative, as kill() and fcntl() take it.
+    pub fn group(&self) -> usize {
+        self.pid.wrapping_neg()
+    }
+}
+
+/// A system call with as many arguments as it has.
+pub fn call(number: i64, arguments: &[usize]) -> Result<i64, Errno> {
     let mut all = [0; 6];
     all[..arguments.len()].copy_from_slice(arguments);
     syscall(number, all)
 }
 
-/// What the spectator gets: it sees all, signals and attaches to nothing.
-#[derive(Clone, Copy)]
-enum Spectator {
-    May,
-    MayNot,
+/// Who tries and is tried: two contexts, the host, the spectator.
+const CONTEXTS: [i32; 4] = [100, 101, CONTEXT_ROOT, CONTEXT_SPECTATOR];
+
+fn target(context: i32, hold: Option<Hold>) -> Result<(Sitter, Target), String> {
+    let uid = 2000 + context as usize;
+    let (sitter, hold) = Sitter::after(
+        context,
+        0,
+        |pid| hold.map(|hold| hold(pid)).transpose().map_err(words),
+        || {
+            setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(words)?;
+            setuid(Uid::from_raw(uid as u32)).map_err(words)
+        },
+    )?;
+    let pid = sitter.pid as usize;
+    Ok((sitter, Target { pid, uid, hold }))
 }
 
-fn matrix(attempt: Try, spectator: Spectator) -> Outcome {
-    let target = Sitter::idle(TARGET)?;
-    let other = Sitter::idle(OTHER)?;
-    let host = Sitter::idle(CONTEXT_ROOT)?;
-    let pid = target.pid;
-    let of_spectator = match spectator {
-        Spectator::May => Ok(()),
-        Spectator::MayNot => Err(Errno::EPERM),
-    };
-    let tried = move |pid| attempt(pid).map(drop);
-    inside(TARGET, || equal("same context", tried(pid), Ok(())))?;
-    inside(OTHER, || {
-        equal("other context", tried(pid), Err(Errno::ESRCH))
-    })?;
-    inside(CONTEXT_ROOT, || {
-        equal("host", tried(pid), Err(Errno::ESRCH))
-    })?;
-    inside(CONTEXT_SPECTATOR, || {
-        equal("spectator", tried(pid), of_spectator)
-    })?;
-    let (host, other) = (host.pid, other.pid);
-    inside(TARGET, || {
-        equal("towards the host", tried(host), Err(Errno::ESRCH))
-    })?;
-    inside(CONTEXT_ROOT, || equal("host to host", tried(host), Ok(())))?;
-    inside(OTHER, || equal("other to itself", tried(other), Ok(())))
-}
-
-fn siginfo() -> [u32; 32] {
-    let mut info = [0; 32];
-    info[0] = 0;
-    // si_code = SI_QUEUE
-    info[2] = -1i32 as u32;
-    info
-}
-
-macro_rules! ways {
-    ($($name:ident: $spectator:ident, |$pid:ident| $body:expr;)*) => {
-        $(fn $name() -> Outcome {
-            fn attempt($pid: i32) -> Result<i64, Errno> {
-                let $pid = $pid as usize;
-                $body
+/// Tries a way from everywhere to everywhere.
+pub fn matrix(way: &Way) -> Outcome {
+    let mut sitters = Vec::new();
+    let mut targets = Vec::new();
+    for context in CONTEXTS {
+        let (sitter, target) = target(context, way.hold)?;
+        sitters.push(sitter);
+        targets.push(target);
+    }
+    for viewer in CONTEXTS {
+        child(|| {
+            if viewer != CONTEXT_ROOT {
+                enter(viewer, 0, 0).map_err(|error| format!("entering {viewer}: {error}"))?;
             }
-            matrix(attempt, Spectator::$spectator)
-        })*
-        pub const TESTS: &[Test] = &[
-            $(test(concat!("visibility::", stringify!($name)), 20, $name),)*
-            test("visibility::kill_all_stays_inside", 20, kill_all_stays_inside),
-            test("visibility::kill_process_group_over_two_contexts", 20, kill_group),
-            test("visibility::pidfd_opened_before_entering", 20, pidfd_before),
-            test("visibility::priorities_of_a_user", 20, priorities_of_a_user),
-            test("visibility::the_machines_init_cannot_be_signalled", 20, machine_init),
-        ];
-    };
-}
-
-ways! {
-    kill: MayNot, |pid| call(libc::SYS_kill, &[pid, 0]);
-    kill_term: MayNot, |pid| call(libc::SYS_kill, &[pid, libc::SIGCONT as usize]);
-    tkill: MayNot, |pid| call(libc::SYS_tkill, &[pid, 0]);
-    tgkill: MayNot, |pid| call(libc::SYS_tgkill, &[pid, pid, 0]);
-    rt_sigqueueinfo: MayNot, |pid| {
-        let info = siginfo();
-        call(libc::SYS_rt_sigqueueinfo, &[pid, 0, info.as_ptr() as usize])
-    };
-    rt_tgsigqueueinfo: MayNot, |pid| {
-        let info = siginfo();
-        call(libc::SYS_rt_tgsigqueueinfo, &[pid, pid, 0, info.as_ptr() as usize])
-    };
-    pidfd_open: May, |pid| call(libc::SYS_pidfd_open, &[pid, 0]);
-    pidfd_send_signal: MayNot, |pid| {
-        let fd = own(call(libc::SYS_pidfd_open, &[pid, 0])? as i32);
-        use std::os::fd::AsRawFd;
-        call(libc::SYS_pidfd_send_signal, &[fd.as_raw_fd() as usize, 0, 0, 0])
-    };
-    ptrace_attach: MayNot, |pid| {
-        let attached = call(libc::SYS_ptrace, &[libc::PTRACE_ATTACH as usize, pid])?;
-        // Let go of it again, or it stays stopped.
-        call(libc::SYS_wait4, &[pid, 0, libc::__WALL as usize, 0])?;
-        call(libc::SYS_ptrace, &[libc::PTRACE_DETACH as usize, pid, 0, 0])?;
-        Ok(attached)
-    };
-    ptrace_seize: MayNot, |pid| call(libc::SYS_ptrace, &[libc::PTRACE_SEIZE as usize, pid]);
-    process_vm_readv: MayNot, |pid| {
-        let mut to = [0u8; 8];
-        let local = [to.as_mut_ptr() as usize, to.len()];
-        let remote = [WORD.as_ptr() as usize, WORD.len()];
-        call(
-            libc::SYS_process_vm_readv,
-            &[pid, local.as_ptr() as usize, 1, remote.as_ptr() as usize, 1, 0],
-        )
-    };
-    sched_getaffinity: May, |pid| {
-        let mut mask = [0u64; 16];
-        call(libc::SYS_sched_getaffinity, &[pid, 128, mask.as_mut_ptr() as usize])
-    };
-    sched_getscheduler: May, |pid| call(libc::SYS_sched_getscheduler, &[pid]);
-    sched_getparam: May, |pid| {
-        let mut parameter = [0i32; 4];
-        call(libc::SYS_sched_getparam, &[pid, parameter.as_mut_ptr() as usize])
-    };
-    sched_setscheduler: May, |pid| {
-        let parameter = [0i32; 4];
-        call(libc::SYS_sched_setscheduler, &[pid, 0, parameter.as_ptr() as usize])
-    };
-    sched_rr_get_interval: May, |pid| {
-        let mut time = [0u64; 2];
-        call(libc::SYS_sched_rr_get_interval, &[pid, time.as_mut_ptr() as usize])
-    };
-    getpriority: May, |pid| call(libc::SYS_getpriority, &[libc::PRIO_PROCESS as usize, pid]);
-    setpriority: May, |pid| call(libc::SYS_setpriority, &[libc::PRIO_PROCESS as usize, pid, 0]);
-    prlimit: May, |pid| {
-        let mut limit = [0u64; 2];
-        call(
-            libc::SYS_prlimit64,
-            &[pid, libc::RLIMIT_NOFILE as usize, 0, limit.as_mut_ptr() as usize],
-        )
-    };
-    getpgid: May, |pid| call(libc::SYS_getpgid, &[pid]);
-    getsid: May, |pid| call(libc::SYS_getsid, &[pid]);
-    ioprio_get: May, |pid| call(libc::SYS_ioprio_get, &[1, pid]);
-    ioprio_set: May, |pid| call(libc::SYS_ioprio_set, &[1, pid, (2 << 13) | 4]);
-    migrate_pages: May, |pid| {
-        let nodes = [1u64];
-        let address = nodes.as_ptr() as usize;
-        call(libc::SYS_migrate_pages, &[pid, 2, address, address])
-    };
-    move_pages: May, |pid| call(libc::SYS_move_pages, &[pid, 0, 0, 0, 0, 0]);
-    kcmp: May, |pid| call(libc::SYS_kcmp, &[pid, pid, 1, 0, 0]);
-    f_setown: May, |pid| {
-        let (reader, _writer) = nix::unistd::pipe()?;
-        use std::os::fd::AsRawFd;
-        call(libc::SYS_fcntl, &[reader.as_raw_fd() as usize, libc::F_SETOWN as usize, pid])
-    };
-    get_robust_list: May, |pid| {
-        let mut out = [0usize; 2];
-        let address = out.as_mut_ptr() as usize;
-        call(libc::SYS_get_robust_list, &[pid, address, address + 8])
-    };
-}
-
-/// kill(-1) of root inside a context reaches its own processes and nobody else's.
-fn kill_all_stays_inside() -> Outcome {
-    let host = Sitter::idle(CONTEXT_ROOT)?;
-    let other = Sitter::idle(OTHER)?;
-    let own = Sitter::idle(TARGET)?;
-    inside(TARGET, || {
-        equal("kill(-1)", call(libc::SYS_kill, &[usize::MAX, 9]), Ok(0))
-    })?;
-    inside(CONTEXT_ROOT, || {
-        equal(
-            "the host's process",
-            call(libc::SYS_kill, &[host.pid as usize, 0]),
-            Ok(0),
-        )
-    })?;
-    inside(OTHER, || {
-        equal(
-            "the other context's",
-            call(libc::SYS_kill, &[other.pid as usize, 0]),
-            Ok(0),
-        )
-    })?;
-    let end = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(own.pid), None).map_err(words)?;
-    equal(
-        "its own process",
-        end,
-        nix::sys::wait::WaitStatus::Signaled(
-            nix::unistd::Pid::from_raw(own.pid),
-            nix::sys::signal::Signal::SIGKILL,
-            false,
-        ),
-    )
-}
-
-/// A process group with members in two contexts: a signal reaches the sender's side only.
-fn kill_group() -> Outcome {
-    inside(CONTEXT_ROOT, || {
-        nix::unistd::setpgid(nix::unistd::Pid::from_raw(0), nix::unistd::Pid::from_raw(0))
-            .map_err(words)?;
-        let group = nix::unistd::getpid().as_raw();
-        let within = Sitter::idle(TARGET)?;
-        let negative = (-group) as isize as usize;
-        inside(TARGET, || {
-            equal("from inside", call(libc::SYS_kill, &[negative, 0]), Ok(0))
+            for (context, target) in CONTEXTS.into_iter().zip(&targets) {
+                let expected = match way.spectator {
+                    _ if viewer == context => Ok(()),
+                    Spectator::May if viewer == CONTEXT_SPECTATOR => Ok(()),
+                    Spectator::MayNot if viewer == CONTEXT_SPECTATOR => Err(Errno::EPERM),
+                    _ => Err(way.absent),
+                };
+                let got = (way.attempt)(target).map(drop);
+                equal(&format!("{viewer} towards {context}"), got, expected)?;
+            }
+            Ok(String::new())
         })?;
-        inside(OTHER, || {
-            // Joined the group by fork, so that it has a member here too: only itself.
-            equal(
-                "from the third",
-                call(libc::SYS_kill, &[negative, 0]),
-                Ok(0),
-            )
-        })?;
-        inside(TARGET, || {
-            nix::unistd::setsid().map_err(words)?;
-            equal(
-                "member in view",
-                call(libc::SYS_kill, &[negative, 9]),
-                Ok(0),
-            )
-        })?;
-        let end = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(within.pid), None);
-        let killed = matches!(end, Ok(nix::sys::wait::WaitStatus::Signaled(..)));
-        crate::fixture::ensure(
-            "the member inside was killed, the leader outside was not",
-            killed,
-        )
-    })
+    }
+    Ok(())
 }
 
-/// A descriptor of a process, from before: the process is gone for its holder.
-fn pidfd_before() -> Outcome {
-    let host = Sitter::idle(CONTEXT_ROOT)?;
-    inside(CONTEXT_ROOT, || {
-        let fd = own(call(libc::SYS_pidfd_open, &[host.pid as usize, 0]).map_err(words)? as i32);
-        use std::os::fd::AsRawFd;
-        let raw = fd.as_raw_fd() as usize;
-        let send = || call(libc::SYS_pidfd_send_signal, &[raw, 0, 0, 0]);
-        equal("before entering", send(), Ok(0))?;
-        crate::fixture::enter(CONTEXT_NEW, 0, 0).map_err(words)?;
-        equal("after entering", send(), Err(Errno::ESRCH))
-    })
+/// A table of ways, one row each; every row is a test.
+///
+/// `NAME: May|MayNot [by HOLD] [absent ERRNO], |target| ATTEMPT;`
+macro_rules! ways {
+    ($module:literal: $(
+        $name:ident: $spectator:ident $(by $hold:ident)? $(absent $errno:ident)?,
+        |$target:ident| $attempt:expr;
+    )*) => {
+        /// The rows of this file's table.
+        pub const WAYS: &[crate::Test] = &[$(
+            crate::test(concat!($module, "::", stringify!($name)), 30, || {
+                fn attempt($target: &crate::visibility::Target) -> Result<i64, nix::errno::Errno> {
+                    $attempt
+                }
+                #[allow(unused_mut, unused_assignments)]
+                let mut way = crate::visibility::Way {
+                    attempt,
+                    spectator: crate::visibility::Spectator::$spectator,
+                    hold: None,
+                    absent: nix::errno::Errno::ESRCH,
+                };
+                $(way.hold = Some($hold);)?
+                $(way.absent = nix::errno::Errno::$errno;)?
+                crate::visibility::matrix(&way)
+            }),
+        )*];
+    };
 }
-
-/// Priorities of "all processes of a user" are those in view: neither read nor set elsewhere.
-fn priorities_of_a_user() -> Outcome {
-    let who = libc::PRIO_USER as usize;
-    let one = libc::PRIO_PROCESS as usize;
-    let target = Sitter::new(TARGET, 0, || {
-        call(
-            libc::SYS_setpriority,
-            &[libc::PRIO_PROCESS as usize, 0, (-15isize) as usize],
-        )
-        .map(drop)
-        .map_err(words)
-    })?;
-    inside(OTHER, || {
-        // The raw call returns 20 minus the nice value.
-        equal(
-            "highest of the user",
-            call(libc::SYS_getpriority, &[who, 0]),
-            Ok(20),
-        )?;
-        equal(
-            "set for the user",
-            call(libc::SYS_setpriority, &[who, 0, 5]),
-            Ok(0),
-        )?;
-        equal("own", call(libc::SYS_getpriority, &[one, 0]), Ok(15))
-    })?;
-    let pid = target.pid as usize;
-    inside(TARGET, || {
-        equal(
-            "untouched",
-            call(libc::SYS_getpriority, &[one, pid]),
-            Ok(35),
-        )
-    })
-}
-
-/// Process 1 is shown in /proc and is out of reach all the same.
-fn machine_init() -> Outcome {
-    inside(TARGET, || {
-        equal("kill(1)", call(libc::SYS_kill, &[1, 0]), Err(Errno::ESRCH))?;
-        equal(
-            "pidfd_open(1)",
-            call(libc::SYS_pidfd_open, &[1, 0]),
-            Err(Errno::ESRCH),
-        )?;
-        equal(
-            "setpriority(1)",
-            call(libc::SYS_setpriority, &[libc::PRIO_PROCESS as usize, 1, 5]),
-            Err(Errno::ESRCH),
-        )?;
-        std::fs::read_to_string("/proc/1/status")
-            .map(drop)
-            .map_err(words)
-    })
-}
+pub(crate) use ways;

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! System calls that look a process up by its number, and are not of another file's subsystem.
+
+use crate::{
+    fixture::{child, enter, equal, get, inside, words, Outcome, Sitter},
+    test,
+    visibility::{call, ways},
+    Test,
+};
+use nix::{
+    errno::Errno,
+    sched::{unshare, CloneFlags},
+    sys::wait::{waitpid, WaitPidFlag, WaitStatus},
+    unistd::Pid,
+};
+use std::os::fd::AsRawFd;
+use vserver_uapi::*;
+
+pub const TESTS: &[Test] = &[
+    test("pid::setpgid_of_a_child_elsewhere", 20, setpgid),
+    test("pid::wait_for_a_child_elsewhere", 20, wait),
+    test("pid::namespace_inside_a_context", 20, namespace),
+];
+
+ways! { "pid":
+    ioctl_get: May, |target| get(target.pid as i32).map(|_| 0);
+    getpgid: May, |target| call(libc::SYS_getpgid, &[target.pid]);
+    getsid: May, |target| call(libc::SYS_getsid, &[target.pid]);
+    prlimit: May, |target| {
+        let mut limit = [0u64; 2];
+        let address = limit.as_mut_ptr() as usize;
+        call(libc::SYS_prlimit64, &[target.pid, libc::RLIMIT_CPU as usize, 0, address])
+    };
+    prlimit_set: May, |target| {
+        let limit = [u64::MAX; 2];
+        let address = limit.as_ptr() as usize;
+        call(libc::SYS_prlimit64, &[target.pid, libc::RLIMIT_CPU as usize, address, 0])
+    };
+    capget: May, |target| {
+        let header = [0x2008_0522, target.pid as u32];
+        let mut data = [0u32; 6];
+        call(
+            libc::SYS_capget,
+            &[header.as_ptr() as usize, data.as_mut_ptr() as usize],
+        )
+    };
+    kcmp: May, |target| call(libc::SYS_kcmp, &[target.pid, target.pid, 1, 0, 0]);
+    get_robust_list: May, |target| {
+        let mut out = [0usize; 2];
+        let address = out.as_mut_ptr() as usize;
+        call(libc::SYS_get_robust_list, &[target.pid, address, address + 8])
+    };
+    migrate_pages: May, |target| {
+        let nodes = [1u64];
+        let address = nodes.as_ptr() as usize;
+        call(libc::SYS_migrate_pages, &[target.pid, 2, address, address])
+    };
+    move_pages: May, |target| call(libc::SYS_move_pages, &[target.pid, 0, 0, 0, 0, 0]);
+    // A clock of a process: its number, inverted, in the upper bits.
+    clock_gettime: May absent EINVAL, |target| {
+        let clock = (!(target.pid as i32) << 3) | 2;
+        let mut time = [0u64; 2];
+        call(libc::SYS_clock_gettime, &[clock as usize, time.as_mut_ptr() as usize])
+    };
+    perf_event_open: May, |target| {
+        // struct perf_event_attr: software event, its size, the CPU clock.
+        let mut attribute = [0u32; 32];
+        attribute[..2].copy_from_slice(&[1, 128]);
+        let event = call(
+            libc::SYS_perf_event_open,
+            &[attribute.as_ptr() as usize, target.pid, usize::MAX, usize::MAX, 0],
+        )?;
+        call(libc::SYS_close, &[event as usize])
+    };
+    cgroup_procs: May, |target| {
+        let path = "/sys/fs/cgroup/cgroup.procs";
+        let error = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
+        std::fs::write(path, target.pid.to_string()).map_err(error)?;
+        // Who may move it sees it there too.
+        let listed = std::fs::read_to_string(path).map_err(error)?;
+        if listed.lines().any(|line| line == target.pid.to_string()) {
+            Ok(0)
+        } else {
+            Err(Errno::ENOENT)
+        }
+    };
+}
+
+/// A parent does not see its child in another context, and setpgid() is no way around.
+fn setpgid() -> Outcome {
+    let here = Sitter::idle(CONTEXT_ROOT)?;
+    let there = Sitter::idle(100)?;
+    let setpgid = |sitter: &Sitter| call(libc::SYS_setpgid, &[sitter.pid as usize, 0]);
+    equal("here", setpgid(&here), Ok(0))?;
+    equal("there", setpgid(&there), Err(Errno::ESRCH))
+}
+
+/// But it hears of its end, in every way that there is to wait.
+fn wait() -> Outcome {
+    let sitter = Sitter::idle(100)?;
+    let pid = Pid::from_raw(sitter.pid);
+    let number = sitter.pid as usize;
+    equal(
+        "wait4",
+        waitpid(pid, Some(WaitPidFlag::WNOHANG)),
+        Ok(WaitStatus::StillAlive),
+    )?;
+    let fd = crate::syscalls::own(call(libc::SYS_pidfd_open, &[number, 0]).map_err(words)? as i32);
+    let waitid = |kind: u32, id: usize, options: i32| {
+        let mut info = [0i32; 32];
+        let address = info.as_mut_ptr() as usize;
+        call(
+            libc::SYS_waitid,
+            &[
+                kind as usize,
+                id,
+                address,
+                (libc::WEXITED | options) as usize,
+                0,
+            ],
+        )
+        // si_pid
+        .map(|_| info[4])
+    };
+    let raw = fd.as_raw_fd() as usize;
+    equal("by pid", waitid(libc::P_PID, number, libc::WNOHANG), Ok(0))?;
+    equal("by pidfd", waitid(libc::P_PIDFD, raw, libc::WNOHANG), Ok(0))?;
+    // Ends without being waited for.
+    sitter.let_go();
+    equal(
+        "its end by pidfd",
+        waitid(libc::P_PIDFD, raw, libc::WNOWAIT),
+        Ok(sitter.pid),
+    )?;
+    equal(
+        "by somebody else, by pidfd",
+        child(|| Ok(format!("{:?}", waitid(libc::P_PIDFD, raw, libc::WNOHANG))))?,
+        format!("{:?}", Err::<i32, _>(Errno::ECHILD)),
+    )?;
+    equal(
+        "by anyone",
+        waitid(libc::P_ALL, 0, libc::WNOWAIT),
+        Ok(sitter.pid),
+    )
+}
+
+/// Numbers of a pid namespace are no way around either: neither of one made inside a context, nor
+/// from a namespace that two contexts share.
+fn namespace() -> Outcome {
+    let host = Sitter::idle(CONTEXT_ROOT)?;
+    inside(100, || {
+        unshare(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS).map_err(words)?;
+        // The first child is process 1 of the namespace.
+        child(|| {
+            equal("own number", nix::unistd::getpid().as_raw(), 1)?;
+            equal("kill(1), itself", call(libc::SYS_kill, &[1, 0]), Ok(0))?;
+            let nobody = Err(Errno::ESRCH);
+            equal(
+                "kill",
+                call(libc::SYS_kill, &[host.pid as usize, 0]),
+                nobody,
+            )?;
+            // Number 2, in a context of its own.
+            let nested = Sitter::idle(CONTEXT_NEW)?;
+            equal("number", nested.pid, 2)?;
+            equal("nested", call(libc::SYS_kill, &[2, 0]), nobody)?;
+            equal("nested by GET", get(2).err(), Some(Errno::ESRCH))?;
+            child(|| {
+                enter(CONTEXT_NEW, 0, 0).map_err(words)?;
+                equal("sideways", call(libc::SYS_kill, &[2, 0]), nobody)?;
+                equal("process 1", call(libc::SYS_kill, &[1, 0]), nobody)?;
+                Ok(String::new())
+            })?;
+            // A /proc of the namespace shows the namespace's members in view.
+            nix::mount::mount(
+                Some("proc"),
+                "/proc",
+                Some("proc"),
+                nix::mount::MsFlags::empty(),
+                None::<&str>,
+            )
+            .map_err(words)?;
+            equal("listed", crate::proc::listing(), Ok(vec![1]))?;
+            Ok(String::new())
+        })
+        .map(drop)
+    })
+}
