@@ -20,8 +20,8 @@ use nix::{
     },
     unistd::Pid,
 };
-use rows::{Row, END_AT_ONCE, ROWS};
-use std::{io::Write, process::ExitCode};
+use rows::{Row, ROWS};
+use std::{ffi::OsString, io::Write, process::ExitCode};
 use vserver_probe::{grouped, Report};
 
 /// What system calls cost, in instructions: minimum, median, 90th percentile, average
@@ -48,6 +48,10 @@ struct Cli {
     #[arg(long)]
     inside: bool,
 
+    /// The static program that is executed, and its arguments; one that does nothing when none is named
+    #[arg(long, value_name = "WORDS", value_delimiter = ' ')]
+    program: Vec<OsString>,
+
     /// The rows to be measured; all of them when none is named
     #[arg(value_name = "ROW", value_parser = row_names())]
     rows: Vec<String>,
@@ -58,12 +62,6 @@ fn row_names() -> Vec<&'static str> {
 }
 
 fn main() -> ExitCode {
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|word| word == END_AT_ONCE)
-    {
-        return ExitCode::SUCCESS;
-    }
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -82,6 +80,7 @@ fn run(cli: &Cli) -> Result<()> {
         return Ok(());
     }
     let overhead = clock::calibrate()?;
+    sys::take_turns()?;
     let crowds = [
         Crowd::new(cli.processes, false)?,
         Crowd::new(cli.contexts, true)?,
@@ -91,7 +90,8 @@ fn run(cli: &Cli) -> Result<()> {
     } else {
         measure(cli, overhead)
     };
-    for crowd in crowds {
+    // The last one first: each waits until all is as it was before it.
+    for crowd in crowds.into_iter().rev() {
         crowd.end()?;
     }
     result
@@ -127,12 +127,13 @@ fn measure(cli: &Cli, overhead: u64) -> Result<()> {
             cli.rows.iter().any(|name| name == row.name)
         }
     };
+    let program = rows::program(&cli.program)?;
     let mut rows = Vec::new();
     for row in ROWS.iter().filter(wanted) {
         rows.push(vserver_probe::Row::new(
             row.name,
             row.what,
-            row.readings(overhead)?,
+            row.readings(overhead, &program)?,
         ));
     }
     let report = Report {

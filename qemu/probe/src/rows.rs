@@ -20,13 +20,13 @@ use nix::{
     unistd::{getpgid, getpid, getppid, pipe2, read, write, Pid},
 };
 use std::{
-    ffi::{CStr, CString},
+    ffi::{CStr, CString, OsString},
     fs::File,
-    os::{fd::AsFd, fd::AsRawFd, unix::ffi::OsStrExt},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::ffi::{OsStrExt, OsStringExt},
+    },
 };
-
-/// The word that makes the probe end at once: the static program that is started.
-pub const END_AT_ONCE: &str = "end-at-once";
 
 const SOME_FILE: &CStr = c"/etc/passwd";
 
@@ -64,10 +64,13 @@ impl Row {
     }
 
     /// The readings; `overhead` is what reading the clock costs.
-    pub fn readings(&self, overhead: u64) -> Result<Vec<u64>> {
+    ///
+    /// `program` is what the rows that execute something execute.
+    pub fn readings(&self, overhead: u64, program: &[CString]) -> Result<Vec<u64>> {
         let sampler = Sampler {
             samples: self.samples,
             overhead,
+            program: program.to_vec(),
         };
         (self.measure)(&sampler).with_context(|| format!("{} ({})", self.what, self.name))
     }
@@ -148,7 +151,7 @@ pub const ROWS: &[Row] = &[
         "vfork, exec of a static program, exit, wait",
         200,
         |s| {
-            let mut program = Program::new(nothing()?);
+            let mut program = Program::new(s.program.clone());
             s.each(|| ended_well(program.start(None)?))
         },
     ),
@@ -158,7 +161,7 @@ pub const ROWS: &[Row] = &[
         200,
         |s| {
             let device = module::device()?;
-            let mut program = Program::new(nothing()?);
+            let mut program = Program::new(s.program.clone());
             s.each(|| ended_well(program.start(Some(device.as_raw_fd()))?))
         },
     )
@@ -169,7 +172,7 @@ pub const ROWS: &[Row] = &[
         200,
         |s| {
             let mut words = vec![c"/usr/sbin/chcontext".into(), c"--silent".into()];
-            words.extend(nothing()?);
+            words.extend(s.program.clone());
             let mut program = Program::new(words);
             s.each(|| ended_well(program.start(None)?))
         },
@@ -182,6 +185,7 @@ pub const ROWS: &[Row] = &[
 pub struct Sampler {
     samples: usize,
     overhead: u64,
+    program: Vec<CString>,
 }
 
 impl Sampler {
@@ -231,13 +235,14 @@ fn enter(s: &Sampler) -> Result<Vec<u64>> {
     Ok(readings)
 }
 
-/// The command that does nothing.
-fn nothing() -> Result<Vec<CString>> {
-    let own = std::env::current_exe()?;
-    Ok(vec![
-        CString::new(own.as_os_str().as_bytes())?,
-        CString::new(END_AT_ONCE)?,
-    ])
+/// The program that is executed: the given words, or else `nothing`, which lies beside the probe.
+pub fn program(words: &[OsString]) -> Result<Vec<CString>> {
+    if words.is_empty() {
+        let nothing = std::env::current_exe()?.with_file_name("nothing");
+        return Ok(vec![CString::new(nothing.into_os_string().into_vec())?]);
+    }
+    let words = words.iter().map(|word| CString::new(word.as_bytes()));
+    Ok(words.collect::<Result<_, _>>()?)
 }
 
 fn ended_well(pid: i32) -> Result<()> {

@@ -13,6 +13,15 @@ use vserver_uapi::{Enter, CONTEXT_NEW, IOC_ENTER};
 /// The size of a page.
 const PAGE: usize = 4096;
 
+/// From here on a process that wakes up another one keeps the processor until it sleeps itself, so that
+/// a round trip is always the same sequence of switches. Inherited by children.
+pub fn take_turns() -> Result<(), Errno> {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: The structure is live and only read.
+    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters) };
+    Errno::result(result).map(drop)
+}
+
 /// An ioctl whose argument is a structure of the ABI.
 pub fn ioctl<T>(file: &impl AsRawFd, command: u32, argument: &mut T) -> Result<(), Errno> {
     // SAFETY: The callers pair the command with its structure, which is live and writable; every

@@ -439,7 +439,10 @@ fn watch(
     }
     if let Some(status) = status.filter(|status| !status.success() && !outcome.stopped) {
         let said = fs::read_to_string(outcome.stdout.with_file_name("qemu.log"));
-        bail!("QEMU ended with {status}: {}", said.unwrap_or_default().trim());
+        bail!(
+            "QEMU ended with {status}: {}",
+            said.unwrap_or_default().trim()
+        );
     }
     Ok(outcome)
 }
