@@ -9,7 +9,7 @@ LANE ?= stock
 export VSERVER_COMMAND := $(value CMD)
 export SHARE ACCEL KERNEL_VERSION
 
-.PHONY: run test check kmod kernel userland exec header fmt help
+.PHONY: run test check kmod kernel userland exec bench header fmt help
 
 run:
 	@qemu/bootstrap.sh run
@@ -25,6 +25,8 @@ userland:
 	@qemu/bootstrap.sh userland
 exec:
 	@qemu/bootstrap.sh exec --lane $(LANE) $(if $(ICOUNT),--icount)
+bench:
+	@qemu/bootstrap.sh bench
 header:
 	@qemu/bootstrap.sh header
 fmt:
@@ -34,5 +36,6 @@ help:
 	@echo 'make test [T=pattern] [LANE=stock|patched]   all tests, or a part'
 	@echo 'make check                formatting, lints, unsafe budget, header drift'
 	@echo 'make exec CMD=... [LANE=patched] [SHARE=dir] [ICOUNT=1]   run a command as root on that machine'
+	@echo 'make bench                instructions per system call, in every lane, into docs/benchmarks.md'
 	@echo 'make kmod | kernel | userland   only build; prints where the result is (kernel: the patched one)'
 	@echo 'make header | fmt         regenerate include/vserver_ioctl.h; format the sources'

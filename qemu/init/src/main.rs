@@ -4,7 +4,10 @@
 //!
 //! - `test`, filter: every test of `/bin/guest-tests`, results as KTAP on the port `results`;
 //! - `exec`, command: `/bin/sh -c`, output on the ports `stdout` and `stderr`, `exit N` on `results`;
+//! - `bare`, command: as `exec`, but without the module loaded;
 //! - `tour`: as `exec` with `/bin/tour`; `tour-shell`: the same on the console, then a shell there.
+//!
+//! `settle=SECONDS` on the kernel's command line: so long the machine is left alone before the job.
 
 use anyhow::{Context, Result};
 use nix::{
@@ -93,12 +96,16 @@ fn work() -> Result<()> {
     mounts()?;
     let job = fs::read_to_string("/etc/vserver-job").context("no job")?;
     let (kind, rest) = job.split_once('\n').unwrap_or((job.as_str(), ""));
-    let file = File::open(MODULE).with_context(|| format!("no module at {MODULE}"))?;
-    nix::kmod::finit_module(&file, c"", nix::kmod::ModuleInitFlags::empty())
-        .context("the module does not load; see the console")?;
+    if kind != "bare" {
+        let file = File::open(MODULE).with_context(|| format!("no module at {MODULE}"))?;
+        nix::kmod::finit_module(&file, c"", nix::kmod::ModuleInitFlags::empty())
+            .context("the module does not load; see the console")?;
+    }
+    loopback()?;
+    settle();
     match kind {
         "test" => tests(rest.trim_end()),
-        "exec" => command(&["/bin/sh", "-c", rest.trim_end_matches('\n')], false),
+        "exec" | "bare" => command(&["/bin/sh", "-c", rest.trim_end_matches('\n')], false),
         "tour" => command(&["/bin/tour"], false),
         "tour-shell" => {
             command(&["/bin/tour"], true)?;
@@ -106,6 +113,25 @@ fn work() -> Result<()> {
             command(&["/bin/sh", "-c", "exec setsid cttyhack sh -l"], true)
         }
         other => anyhow::bail!("unknown job {other}"),
+    }
+}
+
+/// The network that every machine has.
+fn loopback() -> Result<()> {
+    let status = base("/bin/ip")
+        .args(["link", "set", "lo", "up"])
+        .stdin(Stdio::null())
+        .status()
+        .context("cannot start ip")?;
+    anyhow::ensure!(status.success(), "the loopback device does not come up");
+    Ok(())
+}
+
+/// The kernel passes parameters that it does not know to its process 1 as variables.
+fn settle() {
+    let seconds = std::env::var("settle").ok();
+    if let Some(seconds) = seconds.and_then(|seconds| seconds.parse().ok()) {
+        std::thread::sleep(Duration::from_secs(seconds));
     }
 }
 
@@ -123,8 +149,10 @@ fn base(program: &str) -> Command {
 /// Waits for one child and reaps every orphan meanwhile. `None`: the time is over.
 fn wait_for(pid: Pid, limit: Option<Duration>) -> Option<i32> {
     let start = Instant::now();
+    // Without a limit there is nothing to look up from, and nobody's measurement is disturbed.
+    let flags = limit.map(|_| WaitPidFlag::WNOHANG);
     loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        match waitpid(None, flags) {
             Ok(WaitStatus::Exited(done, code)) if done == pid => return Some(code),
             Ok(WaitStatus::Signaled(done, signal, _)) if done == pid => {
                 return Some(128 + signal as i32);

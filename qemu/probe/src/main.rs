@@ -1,2 +1,169 @@
-//! Probe.
-fn main() {}
+// SPDX-License-Identifier: GPL-2.0
+
+//! What system calls cost, in instructions. It runs where the machine counts them exactly
+//! (`make exec ICOUNT=1 CMD=probe`) and refuses to run elsewhere.
+
+mod clock;
+mod crowd;
+mod echo;
+mod module;
+mod rows;
+mod sys;
+
+use anyhow::{ensure, Result};
+use clap::Parser;
+use crowd::Crowd;
+use nix::{
+    sys::{
+        utsname::uname,
+        wait::{waitpid, WaitStatus},
+    },
+    unistd::Pid,
+};
+use rows::{Row, ROWS};
+use std::{ffi::OsString, io::Write, process::ExitCode};
+use vserver_probe::{grouped, Report};
+
+/// What system calls cost, in instructions: minimum, median, 90th percentile, average
+#[derive(Debug, Parser)]
+#[command(name = "probe", max_term_width = 100)]
+struct Cli {
+    /// One line of JSON instead of a table
+    #[arg(long)]
+    json: bool,
+
+    /// Name the rows and measure nothing
+    #[arg(long)]
+    list: bool,
+
+    /// Let so many contexts be alive meanwhile, with an idle process each
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    contexts: usize,
+
+    /// Let so many idle processes without a context be alive meanwhile
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    processes: usize,
+
+    /// Measure inside a new context
+    #[arg(long)]
+    inside: bool,
+
+    /// The static program that is executed, and its arguments; one that does nothing when none is named
+    #[arg(long, value_name = "WORDS", value_delimiter = ' ')]
+    program: Vec<OsString>,
+
+    /// The rows to be measured; all of them when none is named
+    #[arg(value_name = "ROW", value_parser = row_names())]
+    rows: Vec<String>,
+}
+
+fn row_names() -> Vec<&'static str> {
+    ROWS.iter().map(|row| row.name).collect()
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("probe: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    if cli.list {
+        let mut out = std::io::stdout().lock();
+        for row in ROWS {
+            writeln!(out, "{:12} {}", row.name, row.what)?;
+        }
+        return Ok(());
+    }
+    let overhead = clock::calibrate()?;
+    sys::take_turns()?;
+    let crowds = [
+        Crowd::new(cli.processes, false)?,
+        Crowd::new(cli.contexts, true)?,
+    ];
+    let result = if cli.inside {
+        inside(|| measure(cli, overhead))
+    } else {
+        measure(cli, overhead)
+    };
+    // The last one first: each waits until all is as it was before it.
+    for crowd in crowds.into_iter().rev() {
+        crowd.end()?;
+    }
+    result
+}
+
+/// Runs something in a child that has entered a new context.
+fn inside(run: impl FnOnce() -> Result<()>) -> Result<()> {
+    let pid = sys::fork()?;
+    if pid == 0 {
+        let code = match module::enter_new().and_then(|()| run()) {
+            Ok(()) => 0,
+            Err(error) => {
+                eprintln!("probe: {error:#}");
+                1
+            }
+        };
+        sys::exit_now(code);
+    }
+    let status = waitpid(Pid::from_raw(pid), None)?;
+    ensure!(
+        matches!(status, WaitStatus::Exited(_, 0)),
+        "the measuring process inside the context failed"
+    );
+    Ok(())
+}
+
+fn measure(cli: &Cli, overhead: u64) -> Result<()> {
+    let info = module::info();
+    let wanted = |row: &&Row| {
+        if cli.rows.is_empty() {
+            !row.needs_module || info.is_some()
+        } else {
+            cli.rows.iter().any(|name| name == row.name)
+        }
+    };
+    let program = rows::program(&cli.program)?;
+    let mut rows = Vec::new();
+    for row in ROWS.iter().filter(wanted) {
+        rows.push(vserver_probe::Row::new(
+            row.name,
+            row.what,
+            row.readings(overhead, &program)?,
+        ));
+    }
+    let report = Report {
+        kernel: uname()?.release().to_string_lossy().into_owned(),
+        hooks: info.map(|info| info.hooks_attached),
+        rows,
+    };
+    show(cli.json, &report)
+}
+
+fn show(json: bool, report: &Report) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::to_string(report)?)?;
+        return Ok(());
+    }
+    match report.hooks {
+        Some(hooks) => writeln!(out, "Linux {}, {hooks} hooks attached", report.kernel)?,
+        None => writeln!(out, "Linux {}, module not loaded", report.kernel)?,
+    }
+    writeln!(
+        out,
+        "{:>11} {:>11} {:>11} {:>11}  instructions for",
+        "minimum", "median", "90 % below", "average"
+    )?;
+    for row in &report.rows {
+        for number in [row.minimum, row.median, row.p90, row.mean] {
+            write!(out, "{:>11} ", grouped(number.into()))?;
+        }
+        writeln!(out, " {}", row.what)?;
+    }
+    Ok(())
+}

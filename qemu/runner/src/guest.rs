@@ -24,6 +24,7 @@ pub struct Programs {
     init: PathBuf,
     tests: PathBuf,
     probe: PathBuf,
+    nothing: PathBuf,
 }
 
 /// The folders that the programs are made from.
@@ -39,7 +40,7 @@ const PARTS: [&str; 6] = [
 /// Builds them.
 pub fn programs() -> Result<Programs> {
     let source = Path::new("/src");
-    let mut key = Key::new("programs 1")
+    let mut key = Key::new("programs 2")
         .tree(Path::new("/src/qemu/root.packages"))?
         .tree(&source.join("Cargo.toml"))?
         .tree(&source.join("Cargo.lock"))?;
@@ -56,7 +57,7 @@ pub fn programs() -> Result<Programs> {
                 .args(["-p", "vserver-guest-tests", "-p", "vserver-probe"])
                 .env("RUSTFLAGS", "-C target-feature=+crt-static"),
         )?;
-        for program in ["vserver", "guest-init", "guest-tests", "probe"] {
+        for program in ["vserver", "guest-init", "guest-tests", "probe", "nothing"] {
             fs::copy(
                 Path::new("/cache/target/x86_64-unknown-linux-gnu/release").join(program),
                 folder.join(program),
@@ -69,6 +70,7 @@ pub fn programs() -> Result<Programs> {
         init: folder.join("guest-init"),
         tests: folder.join("guest-tests"),
         probe: folder.join("probe"),
+        nothing: folder.join("nothing"),
     })
 }
 
@@ -76,12 +78,13 @@ pub fn programs() -> Result<Programs> {
 pub fn initramfs(lane: Lane, purpose: Purpose) -> Result<PathBuf> {
     let programs = programs()?;
     let module = kernel::module(lane, purpose)?;
-    let key = Key::new("initramfs 3")
+    let key = Key::new("initramfs 4")
         .text(lane.name())
         .tree(&programs.vserver)?
         .tree(&programs.init)?
         .tree(&programs.tests)?
         .tree(&programs.probe)?
+        .tree(&programs.nothing)?
         .tree(&module)?
         .tree(Path::new("/src/qemu/tour.sh"))?;
     let folder = product("initramfs", key, |folder| {
@@ -96,7 +99,7 @@ pub fn initramfs(lane: Lane, purpose: Purpose) -> Result<PathBuf> {
                  cp /bin/busybox bin/busybox
                  for applet in $(/bin/busybox --list); do [ $applet = busybox ] || ln -s busybox bin/$applet; done
                  cp {vserver} usr/sbin/vserver; for name in {names}; do ln -s vserver usr/sbin/$name; done
-                 cp {init} init; cp {tests} bin/guest-tests; cp {probe} usr/sbin/probe; cp {module} lib/vserver.ko
+                 cp {init} init; cp {tests} bin/guest-tests; cp {probe} usr/sbin/probe; cp {nothing} usr/sbin/nothing; cp {module} lib/vserver.ko
                  strip --strip-debug lib/vserver.ko
                  cp /src/qemu/tour.sh bin/tour
                  echo {lane} >etc/vserver-lane
@@ -108,6 +111,7 @@ pub fn initramfs(lane: Lane, purpose: Purpose) -> Result<PathBuf> {
                 init = programs.init.display(),
                 tests = programs.tests.display(),
                 probe = programs.probe.display(),
+                nothing = programs.nothing.display(),
                 module = module.display(),
                 lane = lane.name(),
             ),

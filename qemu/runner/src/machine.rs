@@ -272,7 +272,9 @@ pub fn boot(
             "-smp",
             "1",
         ]);
-        append += " nokaslr cryptomgr.notests";
+        // Nothing random in the kernel's and the programs' addresses, no self-tests in the background,
+        // and the guest's init (qemu/init) waits until the boot is over.
+        append += " nokaslr norandmaps cryptomgr.notests settle=3";
     } else {
         command.args(["-smp", "2"]);
     }
@@ -437,7 +439,10 @@ fn watch(
     }
     if let Some(status) = status.filter(|status| !status.success() && !outcome.stopped) {
         let said = fs::read_to_string(outcome.stdout.with_file_name("qemu.log"));
-        bail!("QEMU ended with {status}: {}", said.unwrap_or_default().trim());
+        bail!(
+            "QEMU ended with {status}: {}",
+            said.unwrap_or_default().trim()
+        );
     }
     Ok(outcome)
 }

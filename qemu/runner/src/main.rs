@@ -3,6 +3,7 @@
 //! The runner behind the Makefile. It runs inside the Debian root that `qemu/bootstrap.sh` makes, with the
 //! checkout at `/src` and the cache at `/cache`.
 
+mod bench;
 mod cache;
 mod check;
 mod exec;
@@ -50,6 +51,12 @@ enum Verb {
         #[arg(env = "VSERVER_COMMAND")]
         command: String,
     },
+    /// Count the instructions of system calls in every lane and write docs/benchmarks.md.
+    Bench {
+        /// Only in this lane, and only printed.
+        #[arg(long)]
+        lane: Option<kernel::Lane>,
+    },
     /// Build the module and print where it is.
     Kmod {
         #[arg(long, default_value = "stock")]
@@ -89,6 +96,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
             icount,
             command,
         } => exec::run(lane, icount, &command),
+        Verb::Bench { lane } => bench::run(lane),
         Verb::Kmod { lane } => {
             cache::cargo_done()?;
             println!("{}", step::on_host(&kernel::module(lane, kernel::Purpose::Test)?));

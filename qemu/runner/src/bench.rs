@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `make bench`: the probe (`qemu/probe`) in every lane and situation, under exact instruction
+//! counting; writes `docs/benchmarks.md`.
+
+mod page;
+
+use crate::{
+    kernel::Lane,
+    machine::{self, Boot, Work},
+    step,
+};
+use anyhow::{bail, Context, Result};
+use clap::ValueEnum;
+use std::{fs, path::Path, process::ExitCode, time::Duration};
+use vserver_probe::Report;
+
+const PAGE: &str = "/src/docs/benchmarks.md";
+
+/// What a lane's boot does, in this order; each probe writes one line. `set -e` is in force.
+const JOB: [(Option<Situation>, &str); 11] = [
+    (Some(Situation::Absent), "probe --json"),
+    (Some(Situation::AbsentAgain), "probe --json"),
+    (Some(Situation::Crowd), "probe --json --processes 1000"),
+    (None, "insmod /lib/vserver.ko"),
+    (Some(Situation::Loaded), "probe --json"),
+    (Some(Situation::Contexts), "probe --json --contexts 1000"),
+    (Some(Situation::Inside), "probe --json --inside"),
+    (Some(Situation::Tenth), "probe --json --contexts 9 enter"),
+    (
+        Some(Situation::TwoThousandth),
+        "probe --json --contexts 1999 enter",
+    ),
+    // A context is counted out shortly before it lets go of the module.
+    (None, "sleep 1; rmmod vserver"),
+    (Some(Situation::Unloaded), "probe --json"),
+];
+
+/// What the machine is like while it is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Situation {
+    /// The module has never been loaded.
+    Absent,
+    /// The same once more: how exact is it?
+    AbsentAgain,
+    /// The same with 1,000 idle processes: what `Contexts` is compared with.
+    Crowd,
+    /// No context is alive.
+    Loaded,
+    /// 1,000 contexts are alive with a process each; measured in context 0.
+    Contexts,
+    /// In the only context.
+    Inside,
+    /// Nine contexts are alive.
+    Tenth,
+    /// 1,999 contexts are alive.
+    TwoThousandth,
+    /// The module has been removed.
+    Unloaded,
+}
+
+/// All reports of a lane.
+struct Measured {
+    lane: Lane,
+    reports: Vec<(Situation, Report)>,
+}
+
+impl Measured {
+    fn report(&self, situation: Situation) -> Result<&Report> {
+        self.reports
+            .iter()
+            .find_map(|(found, report)| (*found == situation).then_some(report))
+            .with_context(|| format!("{situation:?} was not measured"))
+    }
+
+    /// The median of a row.
+    fn median(&self, situation: Situation, row: &str) -> Result<u64> {
+        self.report(situation)?
+            .rows
+            .iter()
+            .find_map(|found| (found.name == row).then_some(found.median))
+            .with_context(|| format!("{row} was not measured in {situation:?}"))
+    }
+}
+
+/// Measures and writes the page; with a lane named, measures that one and only prints.
+pub fn run(only: Option<Lane>) -> Result<ExitCode> {
+    let lanes: Vec<Lane> = match only {
+        Some(lane) => vec![lane],
+        None => Lane::value_variants().to_vec(),
+    };
+    let mut measured = Vec::new();
+    for lane in lanes {
+        measured.push(measure(lane)?);
+    }
+    let (page, missed) = page::page(&measured)?;
+    if only.is_some() {
+        print!("{page}");
+    } else {
+        fs::create_dir_all("/src/docs")?;
+        fs::write(PAGE, page).with_context(|| format!("cannot write {PAGE}"))?;
+        println!("docs/benchmarks.md is written");
+    }
+    if missed > 0 {
+        eprintln!("==> {missed} targets are missed, see the page");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Boots a lane, with the kernel that is for measuring, and reads what the probe says.
+fn measure(lane: Lane) -> Result<Measured> {
+    let work = Work::new()?;
+    let script: Vec<&str> = ["set -e"]
+        .into_iter()
+        .chain(JOB.iter().map(|(_, command)| *command))
+        .collect();
+    eprintln!("==> measuring, {} lane (about 5 minutes) ...", lane.name());
+    let outcome = machine::boot(
+        &Boot {
+            lane,
+            job: &format!("bare\n{}\n", script.join("\n")),
+            icount: true,
+            vservers: None,
+            share: false,
+            interactive: false,
+            limit: Duration::from_secs(1800),
+        },
+        work.path(),
+        &mut |_| (),
+    )?;
+    let console = step::on_host(&outcome.console);
+    if !outcome.alarms.is_empty() {
+        for line in &outcome.alarms {
+            eprintln!("console: {line}");
+        }
+        bail!("the kernel complained; its console is in {console}");
+    }
+    if !outcome.results.lines().any(|line| line == "exit 0") {
+        eprint!("{}", read(&outcome.stderr));
+        bail!("the measurement failed; the console is in {console}");
+    }
+    let said = read(&outcome.stdout);
+    let situations: Vec<Situation> = JOB.iter().filter_map(|(situation, _)| *situation).collect();
+    if said.lines().count() != situations.len() {
+        bail!(
+            "{} reports of {}; the console is in {console}",
+            said.lines().count(),
+            situations.len()
+        );
+    }
+    let reports = situations
+        .into_iter()
+        .zip(said.lines())
+        .map(|(situation, line)| Ok((situation, serde_json::from_str(line)?)))
+        .collect::<Result<_>>()
+        .context("the probe's report cannot be read")?;
+    Ok(Measured { lane, reports })
+}
+
+fn read(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `docs/benchmarks.md` from what was measured. The same numbers give the same bytes.
+
+use super::{Measured, Situation};
+use anyhow::Result;
+use std::fmt::Write as _;
+use vserver_probe::grouped;
+
+/// What a row may cost more with the module than without.
+#[derive(Clone, Copy)]
+enum Allowed {
+    /// No hook is on the way.
+    Nothing,
+    /// So many hundredths.
+    Percent(u64),
+    /// Shown without a target.
+    Anything,
+}
+
+/// The rows of the table of system calls, by the probe's names, and what they may cost.
+const CALLS: [(&str, Allowed); 14] = [
+    ("getppid", Allowed::Nothing),
+    ("stat", Allowed::Nothing),
+    ("open", Allowed::Nothing),
+    ("read", Allowed::Nothing),
+    ("mmap", Allowed::Nothing),
+    ("pipe", Allowed::Nothing),
+    ("unix", Allowed::Nothing),
+    ("tcp", Allowed::Nothing),
+    ("kill", Allowed::Percent(3)),
+    ("kill-child", Allowed::Percent(3)),
+    ("fork", Allowed::Percent(3)),
+    ("getpgid", Allowed::Anything),
+    ("proc-status", Allowed::Anything),
+    ("proc-list", Allowed::Anything),
+];
+
+/// What is compared: with the module, and without it.
+const COMPARED: [(Situation, Situation); 3] = [
+    (Situation::Loaded, Situation::Absent),
+    (Situation::Contexts, Situation::Crowd),
+    (Situation::Inside, Situation::Absent),
+];
+
+/// ENTER, exec and exit may cost so many hundredths of vfork and exec alone.
+const ENTER_EXEC: u64 = 125;
+
+/// The same by the command.
+const CHCONTEXT: u64 = 1_300_000;
+
+/// Making the 2,000th context may cost so many hundredths of making the tenth.
+const TWO_THOUSANDTH: u64 = 150;
+
+const HEAD: &str = "\
+# Benchmarks
+
+Written by `make bench`; do not edit.
+
+What a system call costs, in **instructions**: user space, kernel and, where several processes take
+part, all of them, up to the return to the caller. Each number is the median of 50 to 2,000 calls.
+
+The machine is QEMU without KVM, one processor, `-icount shift=0,sleep=off`: the time stamp counter advances by one
+per instruction, which the probe (`qemu/probe`) verifies at the start of every run (1,000 instructions
+must read 1,002) and without which it refuses to run. So the counts are exact and free of noise from the
+machine below; what differs between two runs is the guest's own doing (allocators, timers, page caches).
+Caches, branch prediction and TLB misses cost nothing there: these are counts, not times. By hand:
+
+    make exec ICOUNT=1 CMD='probe'
+    make exec ICOUNT=1 CMD='probe --contexts 1000 kill fork'
+
+The situations:
+
+- *absent*: the module has not been loaded since the machine started. Measured twice, and a third time after the module
+  has been loaded, used and removed; *spread* is how far these three lie apart.
+- *loaded*: the module is loaded, no context is alive.
+- *1,000 contexts*: seen from the host (context 0), each context with an idle process. What it costs more is
+  reckoned against the same number of idle processes without the module.
+- *inside*: in a context, the only one.
+
+Targets: nothing more where no hook is on the way (within the spread), at most 3 % for kill and
+fork. The other rows with a percentage have no target; they show what the hooks cost where they sit.
+";
+
+/// The page, and how many targets are missed.
+pub fn page(lanes: &[Measured]) -> Result<(String, u32)> {
+    let mut page = Page {
+        text: HEAD.into(),
+        missed: 0,
+    };
+    for measured in lanes {
+        let absent = measured.report(Situation::Absent)?;
+        let loaded = measured.report(Situation::Loaded)?;
+        write!(
+            page.text,
+            "\n## Lane `{}`: Linux {}, {} hooks\n\n",
+            measured.lane.name(),
+            absent.kernel,
+            loaded.hooks.unwrap_or(0)
+        )?;
+        page.calls(measured)?;
+        page.starts(measured)?;
+    }
+    Ok((page.text, page.missed))
+}
+
+struct Page {
+    text: String,
+    missed: u32,
+}
+
+impl Page {
+    fn verdict(&mut self, met: bool) -> &'static str {
+        if met {
+            "yes"
+        } else {
+            self.missed += 1;
+            "**no**"
+        }
+    }
+
+    fn calls(&mut self, measured: &Measured) -> Result<()> {
+        self.text += "| instructions | absent | spread | loaded | 1,000 contexts | inside | target | met |\n\
+                      |---|--:|--:|--:|--:|--:|--:|---|\n";
+        for (name, allowed) in CALLS {
+            let row = &measured
+                .report(Situation::Absent)?
+                .rows
+                .iter()
+                .find(|row| row.name == name)
+                .ok_or_else(|| anyhow::anyhow!("{name} was not measured"))?;
+            let without = [
+                row.median,
+                measured.median(Situation::AbsentAgain, name)?,
+                measured.median(Situation::Unloaded, name)?,
+            ];
+            let spread = without.iter().max().unwrap_or(&0) - without.iter().min().unwrap_or(&0);
+            write!(
+                self.text,
+                "| {} | {} | {} |",
+                row.what,
+                grouped(row.median.into()),
+                grouped(spread.into())
+            )?;
+            let mut met = true;
+            for (with, without) in COMPARED {
+                let base = measured.median(without, name)?;
+                let more = i128::from(measured.median(with, name)?) - i128::from(base);
+                met &= within(more, base, spread, allowed);
+                write!(self.text, " {} |", difference(more, base))?;
+            }
+            let target = match allowed {
+                Allowed::Nothing => "+0".to_string(),
+                Allowed::Percent(percent) => format!("{percent} %"),
+                Allowed::Anything => String::new(),
+            };
+            let verdict = match allowed {
+                Allowed::Anything => "",
+                _ => self.verdict(met),
+            };
+            writeln!(self.text, " {target} | {verdict} |")?;
+        }
+        Ok(())
+    }
+
+    fn starts(&mut self, measured: &Measured) -> Result<()> {
+        self.text += "\nStarting the smallest static program:\n\n\
+                      | instructions | absent | loaded | 1,000 contexts | target | met |\n\
+                      |---|--:|--:|--:|--:|---|\n";
+        let alone = measured.median(Situation::Absent, "exec")?;
+        for (name, limit) in [
+            ("exec", None),
+            ("enter-exec", Some(alone * ENTER_EXEC / 100)),
+            ("chcontext", Some(CHCONTEXT)),
+        ] {
+            let loaded = measured.median(Situation::Loaded, name)?;
+            let contexts = measured.median(Situation::Contexts, name)?;
+            let report = measured.report(Situation::Loaded)?;
+            let what = report.rows.iter().find(|row| row.name == name);
+            let absent = match name {
+                "exec" => grouped(alone.into()),
+                _ => String::new(),
+            };
+            let (target, verdict) = match limit {
+                Some(limit) => (
+                    grouped(limit.into()),
+                    self.verdict(loaded.max(contexts) <= limit),
+                ),
+                None => Default::default(),
+            };
+            writeln!(
+                self.text,
+                "| {} | {absent} | {} | {} | {target} | {verdict} |",
+                what.map_or(name, |row| &row.what),
+                grouped(loaded.into()),
+                grouped(contexts.into()),
+            )?;
+        }
+        let ratio = |name| -> Result<String> {
+            let hundredths = measured.median(Situation::Loaded, name)? * 100 / alone;
+            Ok(format!("{}.{:02}", hundredths / 100, hundredths % 100))
+        };
+        let tenth = measured.median(Situation::Tenth, "enter")?;
+        let last = measured.median(Situation::TwoThousandth, "enter")?;
+        let met = self.verdict(last * 100 <= tenth * TWO_THOUSANDTH);
+        write!(
+            self.text,
+            "\nWith ENTER it costs {} times what it costs alone (target: {}.{:02}), by `chcontext` {} times.\n\
+             ENTER alone: {} for the 10th context, {} for the 2,000th (target: at most {}.{:02} times as much; met: {met}).\n",
+            ratio("enter-exec")?,
+            ENTER_EXEC / 100,
+            ENTER_EXEC % 100,
+            ratio("chcontext")?,
+            grouped(tenth.into()),
+            grouped(last.into()),
+            TWO_THOUSANDTH / 100,
+            TWO_THOUSANDTH % 100,
+        )?;
+        Ok(())
+    }
+}
+
+fn within(more: i128, base: u64, spread: u64, allowed: Allowed) -> bool {
+    match allowed {
+        Allowed::Nothing => more <= spread.into(),
+        Allowed::Percent(percent) => more * 100 <= i128::from(base) * i128::from(percent),
+        Allowed::Anything => true,
+    }
+}
+
+/// `+284 (29.4 %)`; nothing more is `+0`.
+fn difference(more: i128, base: u64) -> String {
+    let sign = if more < 0 { "" } else { "+" };
+    let tenths = more.unsigned_abs() * 1000 / u128::from(base.max(1));
+    if tenths == 0 {
+        format!("{sign}{}", grouped(more))
+    } else {
+        format!(
+            "{sign}{} ({}.{} %)",
+            grouped(more),
+            tenths / 10,
+            tenths % 10
+        )
+    }
+}
