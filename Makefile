@@ -9,7 +9,7 @@ LANE ?= stock
 export VSERVER_COMMAND := $(value CMD)
 export SHARE ACCEL KERNEL_VERSION
 
-.PHONY: run test check kmod kernel userland exec bench header fmt help
+.PHONY: run test check kmod kernel steps userland exec bench header fmt help
 
 run:
 	@qemu/bootstrap.sh run
@@ -21,6 +21,8 @@ kmod:
 	@qemu/bootstrap.sh kmod --lane $(LANE)
 kernel:
 	@qemu/bootstrap.sh kernel
+steps:
+	@qemu/bootstrap.sh steps
 userland:
 	@qemu/bootstrap.sh userland
 exec:
@@ -38,4 +40,5 @@ help:
 	@echo 'make exec CMD=... [LANE=patched] [SHARE=dir] [ICOUNT=1]   run a command as root on that machine'
 	@echo 'make bench                instructions per system call, in every lane, into docs/benchmarks.md'
 	@echo 'make kmod | kernel | userland   only build; prints where the result is (kernel: the patched one)'
+	@echo 'make steps                the kernel after each patch of patches/, and with their option off'
 	@echo 'make header | fmt         regenerate include/vserver_ioctl.h; format the sources'

@@ -6,7 +6,8 @@
 //! The kernel calls all of them through static calls, so no wrapped function sleeps inside; only the
 //! handlers that may sleep themselves hold [`Inside`].
 
-#![allow(improper_ctypes, improper_ctypes_definitions)] // Kernel structures cross only as pointers.
+#![allow(improper_ctypes)] // Kernel structures cross only as pointers.
+#![expect(clippy::missing_safety_doc)] // All handlers have one contract: see "SAFETY of all" below.
 
 use super::{as_task, errno, Inside};
 use crate::hooks;
@@ -81,7 +82,9 @@ pub(crate) fn attach() -> Result {
     let result = to_result(unsafe { vserver_register(&OPS) });
     match result {
         Ok(()) => ATTACHED.store(true, Relaxed),
-        Err(EOPNOTSUPP) => pr_err!("the vserver LSM is not enabled: boot with it in lsm= or CONFIG_LSM\n"),
+        Err(EOPNOTSUPP) => {
+            pr_err!("the vserver LSM is not enabled: boot with it in lsm= or CONFIG_LSM\n")
+        }
         Err(EBUSY) => pr_err!("another module is registered with the vserver LSM\n"),
         Err(_) => {}
     }
@@ -155,10 +158,7 @@ unsafe extern "C" fn task_listed(task: *mut bindings::task_struct) -> bool {
     unsafe { hooks::pid::task_listed(as_task(task)) || vserver_for_the_kernel() }
 }
 
-unsafe extern "C" fn proc_status(
-    seq: *mut bindings::seq_file,
-    task: *mut bindings::task_struct,
-) {
+unsafe extern "C" fn proc_status(seq: *mut bindings::seq_file, task: *mut bindings::task_struct) {
     let _inside = Inside::enter();
     // SAFETY: Both are held by the reader of the file.
     hooks::proc::status(unsafe { SeqFile::from_raw(seq) }, unsafe { as_task(task) });

@@ -118,6 +118,7 @@ fn measure(lane: Lane) -> Result<Measured> {
     let outcome = machine::boot(
         &Boot {
             lane,
+            image: None,
             job: &format!("bare\n{}\n", script.join("\n")),
             icount: true,
             vservers: None,

@@ -43,10 +43,19 @@ pub fn cargo(arguments: &[&str]) -> Result<Command> {
     if !LOCKED.swap(true, Ordering::Relaxed) {
         flock(&["9"])?;
         let status = Command::new("rsync")
-            .args(["-rlpc", "--delete", "--exclude=/.git", "/src/", "/cache/source/"])
+            .args([
+                "-rlpc",
+                "--delete",
+                "--exclude=/.git",
+                "/src/",
+                "/cache/source/",
+            ])
             .status()
             .context("cannot start rsync")?;
-        anyhow::ensure!(status.success(), "copy of the checkout: rsync gives {status}");
+        anyhow::ensure!(
+            status.success(),
+            "copy of the checkout: rsync gives {status}"
+        );
     }
     let mut cargo = Command::new("cargo");
     cargo.args(arguments).current_dir(SOURCE);

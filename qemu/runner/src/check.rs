@@ -5,8 +5,7 @@
 use crate::{
     cache,
     kernel::{self, Lane, Purpose},
-    patches,
-    step,
+    patches, step,
 };
 use anyhow::{bail, Result};
 use clap::ValueEnum;

@@ -213,64 +213,61 @@ pub fn patches() -> Result<Vec<String>> {
 
 /// A kernel of Debian's source, `patches/` and a small configuration of ours.
 fn patched(purpose: Purpose) -> Result<Kernel> {
+    let (what, fragments): (_, &[&str]) = match purpose {
+        Purpose::Test => (
+            "patched kernel with checks (about 15 minutes)",
+            &["patched.config", "debug.config"],
+        ),
+        Purpose::Measure => ("patched kernel (about 12 minutes)", &["patched.config"]),
+    };
+    let folder = build_patched("kernel-patched", what, &[], fragments)?;
+    Ok(Kernel {
+        image: folder.join("bzImage"),
+        folder,
+    })
+}
+
+/// Builds the kernel after each patch, and returns the image of the last one with the patches'
+/// option switched off.
+pub fn steps() -> Result<PathBuf> {
+    let folder = build_patched(
+        "kernel-steps",
+        "a kernel after each patch (about 30 minutes)",
+        &["--steps"],
+        &["patched.config"],
+    )?;
+    Ok(folder.join("bzImage"))
+}
+
+fn build_patched(name: &str, what: &str, options: &[&str], fragments: &[&str]) -> Result<PathBuf> {
     let source = source()?;
     let (_, version) = packages()?;
-    let (what, fragments) = match purpose {
-        Purpose::Test => (
-            "patched kernel with checks (about 20 minutes)",
-            "patched.config debug.config",
-        ),
-        Purpose::Measure => ("patched kernel (about 15 minutes)", "patched.config"),
-    };
-    let mut key = Key::new("kernel-patched 1")
+    let script = Path::new("/src/qemu/kernel/patched.sh");
+    let mut key = Key::new("kernel-patched 2")
         .text(&version)
-        .text(fragments)
-        .tree(Path::new("/src/qemu/root.packages"))?;
-    for fragment in fragments.split(' ') {
+        .text(&fragments.join(" "))
+        .tree(Path::new("/src/qemu/root.packages"))?
+        .tree(script)?;
+    for fragment in fragments {
         key = key.tree(&Path::new("/src/qemu/kernel").join(fragment))?;
     }
-    let patches = patches()?;
-    for patch in &patches {
+    for patch in patches()? {
         key = key.tree(&Path::new("/src/patches").join(patch))?;
     }
-    let folder = product("kernel-patched", key, |folder| {
+    product(name, key, |folder| {
         at_place(
             what,
-            "kernel-patched",
+            name,
             folder,
             folder,
             &format!(
-                "export CCACHE_DIR=/cache/ccache CCACHE_MAXSIZE=4G
-                 export PATH=/usr/lib/ccache:$PATH
-                 export KBUILD_BUILD_TIMESTAMP=1970-01-01 KBUILD_BUILD_USER=vserver KBUILD_BUILD_HOST=vserver
-                 cp -a --reflink=auto {source} {PLACE}/source
-                 cd {PLACE}/source
-                 for patch in {patches}; do patch -p1 -F0 --no-backup-if-mismatch </src/patches/$patch; done
-                 mkdir {PLACE}/build; cd {PLACE}/build
-                 do_make() {{ make -C {PLACE}/source O={PLACE}/build \"$@\"; }}
-                 do_make tinyconfig
-                 (cd /src/qemu/kernel; cp {fragments} {PLACE}/build/)
-                 {PLACE}/source/scripts/kconfig/merge_config.sh -m -O . .config {fragments}
-                 do_make olddefconfig
-                 for option in $(sed -n 's/^\\(CONFIG_[A-Z0-9_]*=y\\)$/\\1/p' {fragments}); do
-                     grep -qx $option .config || {{ echo \"$option was not accepted\"; exit 1; }}
-                 done
-                 do_make -j$(nproc) bzImage modules
-                 # What modules build against is kept, the rest is only big.
-                 mv arch/x86/boot/bzImage .
-                 find . -name '*.o' -not -path './scripts/*' -not -path './tools/*' -delete
-                 find . -name '*.a' -not -path './tools/*' -delete
-                 rm -f vmlinux.unstripped .tmp_vmlinux*
-                 cd ../source; rm -rf Documentation drivers fs sound net samples tools/testing tools/perf
-                 find arch -mindepth 1 -maxdepth 1 -not -name x86 -not -name Kconfig -exec rm -rf {{}} +",
-                source = source.display(),
-                patches = patches.join(" "),
+                "{} {} {} {}",
+                script.display(),
+                options.join(" "),
+                source.display(),
+                fragments.join(" "),
             ),
         )
-    })?;
-    Ok(Kernel {
-        image: folder.join("build/bzImage"),
-        folder,
     })
 }
 

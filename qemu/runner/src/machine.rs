@@ -43,6 +43,8 @@ const AFTER_COMPLAINT: Duration = Duration::from_secs(300);
 pub struct Boot<'a> {
     /// The kernel and module.
     pub lane: Lane,
+    /// Another kernel, for a job that needs no module.
+    pub image: Option<&'a Path>,
     /// What the guest's init is to do: see `qemu/init`.
     pub job: &'a str,
     /// Count instructions exactly.
@@ -205,11 +207,7 @@ fn export(folder: &Path, socket: &Path) -> Result<Export> {
 /// Boots and waits for the end.
 ///
 /// `on_result` gets each line of the result port as it comes.
-pub fn boot(
-    boot: &Boot<'_>,
-    work: &Path,
-    on_result: &mut dyn FnMut(&str),
-) -> Result<Outcome> {
+pub fn boot(boot: &Boot<'_>, work: &Path, on_result: &mut dyn FnMut(&str)) -> Result<Outcome> {
     let purpose = if boot.icount {
         Purpose::Measure
     } else {
@@ -217,12 +215,15 @@ pub fn boot(
     };
     guest::programs()?;
     cache::cargo_done()?;
-    let kernel = kernel::kernel(boot.lane, purpose)?;
+    let image = match boot.image {
+        Some(image) => image.to_path_buf(),
+        None => kernel::kernel(boot.lane, purpose)?.image,
+    };
     let initramfs = guest::with_job(boot.lane, purpose, work, boot.job)?;
     let accel = if boot.icount {
         "tcg"
     } else {
-        accelerator(&kernel.image)
+        accelerator(&image)
     };
     let console = work.join("console");
     let outcome = Outcome {
@@ -259,7 +260,7 @@ pub fn boot(
             },
         ])
         .arg("-kernel")
-        .arg(&kernel.image)
+        .arg(&image)
         .arg("-initrd")
         .arg(&initramfs)
         .args(["-device", "virtio-serial-pci", "-device", "virtio-rng-pci"]);

@@ -67,6 +67,8 @@ enum Verb {
         #[arg(long, default_value = "patched")]
         lane: kernel::Lane,
     },
+    /// Build the kernel after each patch.
+    Steps,
     /// Build the programs and print where they are.
     Userland,
     /// Formatting, lints, unsafe budget, header drift.
@@ -99,7 +101,10 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Bench { lane } => bench::run(lane),
         Verb::Kmod { lane } => {
             cache::cargo_done()?;
-            println!("{}", step::on_host(&kernel::module(lane, kernel::Purpose::Test)?));
+            println!(
+                "{}",
+                step::on_host(&kernel::module(lane, kernel::Purpose::Test)?)
+            );
             Ok(ExitCode::SUCCESS)
         }
         Verb::Kernel { lane } => {
@@ -108,6 +113,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
             println!("{}", step::on_host(&kernel.image));
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Steps => patches::steps(),
         Verb::Userland => {
             println!("{}", step::on_host(&guest::programs()?.vserver));
             Ok(ExitCode::SUCCESS)

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Checks of `patches/`: complete, small, clean for `patch` and for the kernel's checkpatch.
+//! Checks of `patches/`: complete, small, clean for `patch` and for the kernel's checkpatch; and,
+//! apart because it takes long, that the kernel builds after each of them.
 
-use crate::{kernel, machine::Work};
+use crate::{
+    kernel::{self, Lane},
+    machine::{self, Boot, Work},
+};
 use anyhow::{bail, ensure, Context, Result};
 use std::{
     collections::BTreeSet,
     fs,
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, ExitCode, Stdio},
+    time::Duration,
 };
 
 /// The whole series stays below both, or nobody will carry it along.
@@ -43,6 +48,34 @@ pub fn check() -> Result<()> {
         checkpatch(name, &source)?;
     }
     Ok(())
+}
+
+/// `make steps`: builds after each patch; the last kernel, with the option off, also boots.
+pub fn steps() -> Result<ExitCode> {
+    let image = kernel::steps()?;
+    eprintln!("==> booting the patched kernel with its option off ...");
+    let work = Work::new()?;
+    let outcome = machine::boot(
+        &Boot {
+            lane: Lane::Stock,
+            image: Some(&image),
+            job: "bare\ntrue\n",
+            icount: false,
+            vservers: None,
+            share: false,
+            interactive: false,
+            limit: Duration::from_secs(120),
+        },
+        work.path(),
+        &mut |_| (),
+    )?;
+    ensure!(
+        outcome.results.lines().any(|line| line == "exit 0") && outcome.alarms.is_empty(),
+        "the kernel with the option off does not boot: {}",
+        crate::step::on_host(&outcome.console)
+    );
+    eprintln!("==> the kernel builds after each patch, and boots with the option off");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The files that the series touches.

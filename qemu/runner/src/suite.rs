@@ -10,12 +10,7 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use std::{
-    collections::BTreeSet,
-    fs,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs, process::ExitCode, time::Duration};
 
 #[derive(Default)]
 struct Totals {
@@ -173,6 +168,7 @@ fn in_guest(lane: Lane, filter: &str, totals: &mut Totals) -> Result<()> {
     let outcome = machine::boot(
         &Boot {
             lane,
+            image: None,
             job: &format!("test\n{filter}\n"),
             icount: false,
             vservers: None,

@@ -51,6 +51,7 @@ pub fn run() -> Result<ExitCode> {
     let outcome = machine::boot(
         &Boot {
             lane: Lane::Stock,
+            image: None,
             job: if interactive {
                 "tour-shell\n"
             } else {
