@@ -143,6 +143,9 @@ pub fn inside(context: i32, run: impl FnOnce() -> Outcome) -> Outcome {
     .map_err(|text| format!("in context {context}: {text}"))
 }
 
+/// What a sitter waits for before it enters.
+const GO_ON: &[u8; 1] = b".";
+
 /// A process that sits in a context until it is dropped.
 pub struct Sitter {
     /// Its real pid.
@@ -175,8 +178,9 @@ impl Sitter {
             0 => {
                 drop(hold);
                 drop(ready);
-                // A word lets it go on. An end of file: the caller has given up.
-                if read(&hold_reader, &mut [0]) != Ok(1) {
+                // The caller lets it go on, or has given up: another word or an end of file.
+                let mut word = [0];
+                if read(&hold_reader, &mut word) != Ok(1) || word != *GO_ON {
                     syscalls::exit_now(0);
                 }
                 let entered = if context == CONTEXT_ROOT {
@@ -208,7 +212,7 @@ impl Sitter {
                     hold,
                 };
                 let found = before(pid)?;
-                write(&sitter.hold, b".").map_err(words)?;
+                write(&sitter.hold, GO_ON).map_err(words)?;
                 // One piece, not until the end of file: children of the sitter have that end too.
                 let mut room = [0; 4096];
                 let length = read(&ready, &mut room).map_err(words)?;
