@@ -12,6 +12,10 @@ use std::{
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        Mutex, PoisonError,
+    },
     time::{Duration, Instant},
 };
 
@@ -82,17 +86,23 @@ pub struct Work(PathBuf);
 impl Work {
     /// Makes one in the cache.
     pub fn new() -> Result<Self> {
-        let all = Path::new("/cache/work");
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let all = Path::new("/cache/run");
         fs::create_dir_all(all)?;
-        let own = std::process::id().to_string();
         for entry in fs::read_dir(all)? {
-            // What a run that was killed left behind.
+            // What a run that was killed left behind. Names are PID-NUMBER.
             let entry = entry?;
-            if entry.file_name() == *own || !Path::new("/proc").join(entry.file_name()).exists() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let pid = name.split('-').next().unwrap_or_default();
+            if !Path::new("/proc").join(pid).exists() {
                 fs::remove_dir_all(entry.path())?;
             }
         }
-        let path = all.join(own);
+        let own = std::process::id();
+        let path = all.join(format!("{own}-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        if path.exists() {
+            fs::remove_dir_all(&path)?;
+        }
         fs::create_dir(&path)?;
         Ok(Self(path))
     }
@@ -111,6 +121,9 @@ impl Drop for Work {
 
 /// KVM when a trial boot under it works, else TCG; `ACCEL` overrides.
 fn accelerator(image: &Path) -> &'static str {
+    // Lanes boot side by side; one trial is enough.
+    static TRIAL: Mutex<()> = Mutex::new(());
+    let _one = TRIAL.lock().unwrap_or_else(PoisonError::into_inner);
     match std::env::var("ACCEL").as_deref() {
         Ok("tcg") => return "tcg",
         Ok("kvm") => return "kvm",

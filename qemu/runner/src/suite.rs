@@ -8,9 +8,9 @@ use crate::{
     machine::{self, Boot, Work},
     step,
 };
-use anyhow::{Context, Result};
+use anyhow::{anyhow, Context, Result};
 use clap::ValueEnum;
-use std::{collections::BTreeSet, fs, process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, fs, process::ExitCode, thread, time::Duration};
 
 #[derive(Default)]
 struct Totals {
@@ -33,8 +33,25 @@ pub fn run(filter: &str, lane: Option<Lane>) -> Result<ExitCode> {
         kernel::kernel(*lane, Purpose::Test)?;
         guest::initramfs(*lane, Purpose::Test)?;
     }
-    for lane in lanes {
-        in_guest(*lane, filter, &mut totals)?;
+    // Side by side: much of a suite is waiting.
+    let outcomes: Vec<Result<Totals>> = thread::scope(|scope| {
+        let lanes: Vec<_> = lanes
+            .iter()
+            .map(|lane| scope.spawn(|| in_guest(*lane, filter)))
+            .collect();
+        lanes
+            .into_iter()
+            .map(|lane| {
+                lane.join()
+                    .unwrap_or_else(|_| Err(anyhow!("the thread of a lane panicked")))
+            })
+            .collect()
+    });
+    for outcome in outcomes {
+        let lane = outcome?;
+        totals.passed += lane.passed;
+        totals.failed += lane.failed;
+        totals.skipped += lane.skipped;
     }
     println!(
         "{} passed, {} failed, {} skipped",
@@ -152,14 +169,15 @@ impl Reader<'_> {
     }
 }
 
-fn in_guest(lane: Lane, filter: &str, totals: &mut Totals) -> Result<()> {
+fn in_guest(lane: Lane, filter: &str) -> Result<Totals> {
+    let mut totals = Totals::default();
     let reasons = known_reasons()?;
     let work = Work::new()?;
     eprintln!("==> guest tests, {} lane ...", lane.name());
     let mut reader = Reader {
         lane,
         reasons: &reasons,
-        totals,
+        totals: &mut totals,
         running: None,
         planned: None,
         reported: 0,
@@ -195,5 +213,5 @@ fn in_guest(lane: Lane, filter: &str, totals: &mut Totals) -> Result<()> {
         }
     }
     eprintln!("    console: {}", step::on_host(&outcome.console));
-    Ok(())
+    Ok(totals)
 }
