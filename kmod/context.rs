@@ -10,16 +10,14 @@
 //! has come to zero. So whoever finds a context through a task under the RCU read lock
 //! may take a reference. Once zero, the count stays zero.
 //!
-//! Dropping the last reference may sleep, so references are dropped in process context only.
+//! Dropping the last reference drops one to the outer context too, and so on: not in atomic context.
 
-use crate::{ffi, policy, registry, uapi};
+use crate::{ffi, policy, registry, uapi, wait::PollQueue};
 use core::ptr;
 use kernel::{
-    new_poll_condvar,
     prelude::*,
     sync::{
         atomic::{Atomic, Full, Relaxed},
-        poll::PollCondVar,
         Arc, //
     },
 };
@@ -35,13 +33,15 @@ pub(crate) struct Context {
     pub(crate) caps_dropped: u64,
     /// CLOCK_BOOTTIME at which it was made.
     created_ns: u64,
+    /// How many contexts are around it.
+    depth: u32,
     /// The context it was entered from.
     outer: Option<Arc<Context>>,
     /// Link of the registry's stack of contexts that ended.
     pub(crate) ended_next: Atomic<*mut Context>,
-    /// Woken when the context has ended.
+    /// Woken when the context has ended. Files that poll it hold the context.
     #[pin]
-    pub(crate) ended: PollCondVar,
+    pub(crate) ended: PollQueue,
 }
 
 /// Why a task was not added to a context.
@@ -69,6 +69,10 @@ impl Context {
             outer.as_ref().map_or(0, |outer| outer.caps_dropped),
             caps_dropped,
         );
+        let depth = outer.as_ref().map_or(0, |outer| outer.depth + 1);
+        if !policy::limits::may_nest(depth) {
+            return Err(EAGAIN);
+        }
         let context = Arc::pin_init(
             pin_init!(Self {
                 number: Atomic::new(-1),
@@ -77,9 +81,10 @@ impl Context {
                 tasks: Atomic::new(1),
                 caps_dropped,
                 created_ns: ffi::boottime_ns(),
+                depth,
                 outer,
                 ended_next: Atomic::new(ptr::null_mut()),
-                ended <- new_poll_condvar!("vserver::ended"),
+                ended <- PollQueue::new(),
             }),
             GFP_KERNEL,
         )?;

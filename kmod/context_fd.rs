@@ -15,7 +15,7 @@ use kernel::{
     prelude::*,
     seq_file::SeqFile,
     seq_print,
-    sync::{aref::ARef, poll::PollTable, Arc},
+    sync::{aref::ARef, Arc},
 };
 
 extern "C" {
@@ -103,11 +103,8 @@ unsafe extern "C" fn poll(
 ) -> bindings::__poll_t {
     // SAFETY: Called for files with our operations only.
     let context = unsafe { context_of(file) };
-    // SAFETY: The kernel passes a valid table for the duration of the call.
-    let table = unsafe { PollTable::from_raw(table) };
-    // SAFETY: Valid for this call; poll never runs inside an `fdget_pos` region of this thread.
-    let file = unsafe { File::from_raw_file(file) };
-    table.register_wait(file, &context.ended);
+    // SAFETY: What poll was given; the file holds the context.
+    unsafe { context.ended.wait(file, table) };
     if context.is_over() {
         bindings::POLLIN | bindings::POLLRDNORM | bindings::POLLHUP
     } else {

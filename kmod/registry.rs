@@ -207,7 +207,7 @@ pub(crate) fn reap() {
             numbers::remove(context.number());
         }
         drop(guard);
-        context.ended.notify_all();
+        context.ended.wake();
         next = context.ended_next.load(Relaxed);
     }
     if first.is_null() {

@@ -101,6 +101,9 @@ impl Prepared {
 
 /// Ends the membership of a task that is going away. Callable in atomic context.
 pub(crate) fn remove(task: &Task) {
+    if place::is_empty(task) {
+        return;
+    }
     let guard = rcu::read_lock();
     let none = place::find(task).is_null();
     drop(guard);
@@ -131,6 +134,9 @@ pub(crate) fn purge() {
 
 /// A task is being reaped: it does not count any more. Callable in atomic context.
 pub(crate) fn release(task: &Task) {
+    if place::is_empty(task) {
+        return;
+    }
     let guard = rcu::read_lock();
     let entry = place::find(task);
     if !entry.is_null() {
@@ -170,28 +176,44 @@ unsafe fn let_go(entry: *mut Entry) {
     unsafe { (*raw).uncharge() };
 }
 
-/// The number of the context that a task is in, or was in until it was reaped.
+/// The numbers of the contexts that two tasks are in, or were in until they were reaped.
 #[inline]
-pub(crate) fn number(task: &Task) -> i32 {
-    let _guard = rcu::read_lock();
-    let entry = place::find(task);
-    if entry.is_null() {
-        CONTEXT_ROOT
+pub(crate) fn numbers(one: &Task, other: &Task) -> (i32, i32) {
+    // Most tasks are in no context. Where there is nothing to follow, RCU is not needed.
+    if place::is_empty(one) && place::is_empty(other) {
+        (CONTEXT_ROOT, CONTEXT_ROOT)
     } else {
-        // SAFETY: Entries are freed a grace period after they were taken out, and the read lock
-        // is held. `number` never changes.
-        unsafe { (*entry).number }
+        numbers_of_members(one, other)
     }
+}
+
+#[cold]
+fn numbers_of_members(one: &Task, other: &Task) -> (i32, i32) {
+    let _guard = rcu::read_lock();
+    let number = |task| {
+        let entry = place::find(task);
+        if entry.is_null() {
+            CONTEXT_ROOT
+        } else {
+            // SAFETY: Entries are freed a grace period after they were taken out, and the read
+            // lock is held. `number` never changes.
+            unsafe { (*entry).number }
+        }
+    };
+    (number(one), number(other))
 }
 
 /// The context that a task is in, `None` for context 0.
 pub(crate) fn context(task: &Task) -> Result<Option<Arc<Context>>, Reaped> {
+    if place::is_empty(task) {
+        return Ok(None);
+    }
     let _guard = rcu::read_lock();
     let entry = place::find(task);
     if entry.is_null() {
         return Ok(None);
     }
-    // SAFETY: As in `number`.
+    // SAFETY: As in `numbers_of_members`.
     let raw = unsafe { (*entry).context.load(Acquire) };
     if raw.is_null() {
         return Err(Reaped);
@@ -234,31 +256,51 @@ mod place {
         unsafe { Atomic::from_ptr(vserver_task_blob(task).cast::<*mut Entry>()) }
     }
 
-    #[cfg(CONFIG_SECURITY_VSERVER)]
+    /// As `rcu_dereference`. Inline, unlike the loads of `Atomic`: this is on the way of every
+    /// signal.
     #[inline]
-    pub(super) fn find(task: &Task) -> *mut Entry {
-        blob(task.as_ptr()).load(Acquire)
+    fn load(link: &Atomic<*mut Entry>) -> *mut Entry {
+        // SAFETY: Of the type of the value, which lives as long as `link`; only changed atomically.
+        unsafe { link.as_ptr().read_volatile() }
     }
 
-    #[cfg(not(CONFIG_SECURITY_VSERVER))]
+    /// Where the way to the task's entry begins.
+    #[inline]
+    fn begin<'a>(task: &Task) -> &'a Atomic<*mut Entry> {
+        #[cfg(CONFIG_SECURITY_VSERVER)]
+        return blob(task.as_ptr());
+        #[cfg(not(CONFIG_SECURITY_VSERVER))]
+        return chain(task.as_ptr());
+    }
+
+    /// Whether there is nothing where the task's entry would be.
+    #[inline]
+    pub(super) fn is_empty(task: &Task) -> bool {
+        load(begin(task)).is_null()
+    }
+
+    /// Under the RCU read lock or `MapGuard`.
     #[inline]
     pub(super) fn find(task: &Task) -> *mut Entry {
-        let task = task.as_ptr();
-        let mut entry = chain(task).load(Acquire);
+        let mut entry = load(begin(task));
         while !entry.is_null() {
-            // SAFETY: Reached under the RCU read lock or `MapGuard` through published links, and
-            // freed a grace period after having been unlinked.
+            // SAFETY: Reached through published links, and freed a grace period after having been
+            // unlinked.
             let this = unsafe { &*entry };
-            if this.task == task {
+            if this.task == task.as_ptr() {
                 break;
             }
-            entry = this.next.load(Acquire);
+            entry = load(&this.next);
         }
         entry
     }
 
     /// With `MapGuard` held: replaces (or adds, or removes) the entry of a task.
     pub(super) fn exchange(task: *mut bindings::task_struct, new: *mut Entry) -> *mut Entry {
+        if !new.is_null() {
+            // SAFETY: Not published yet: nobody else sees it.
+            unsafe { (*new).task = task };
+        }
         #[cfg(CONFIG_SECURITY_VSERVER)]
         blob(task).store(new, Release);
         let mut link = chain(task);
@@ -274,7 +316,7 @@ mod place {
                 if new.is_null() {
                     link.store(rest, Release);
                 } else {
-                    publish(link, new, task, rest);
+                    publish(link, new, rest);
                 }
                 return entry;
             }
@@ -282,7 +324,7 @@ mod place {
         }
         if !new.is_null() {
             let head = chain(task);
-            publish(head, new, task, head.load(Acquire));
+            publish(head, new, head.load(Acquire));
         }
         ptr::null_mut()
     }
@@ -297,18 +339,10 @@ mod place {
         exchange(unsafe { (*entry).task }, ptr::null_mut())
     }
 
-    fn publish(
-        link: &Atomic<*mut Entry>,
-        new: *mut Entry,
-        task: *mut bindings::task_struct,
-        rest: *mut Entry,
-    ) {
+    fn publish(link: &Atomic<*mut Entry>, new: *mut Entry, rest: *mut Entry) {
         // SAFETY: Readers cannot reach `new` by this chain yet; those who reach it by the task's
-        // blob look at neither field.
-        unsafe {
-            (*new).task = task;
-            (*new).next.store(rest, Release);
-        }
+        // blob have found what they want and do not go on.
+        unsafe { (*new).next.store(rest, Release) };
         link.store(new, Release);
     }
 }

@@ -19,6 +19,7 @@ mod task;
 #[path = "uapi/mod.rs"]
 #[allow(dead_code, unreachable_pub)] // The whole ABI, also what only user space needs.
 mod uapi;
+mod wait;
 
 module! {
     type: Vserver,

@@ -9,8 +9,8 @@ use kernel::{current, task::Task};
 #[inline]
 pub(crate) fn task_in_view(target: &Task) -> bool {
     let current = current!();
-    let viewer = task::number(current);
-    visibility::visible(viewer, task::number(target)) || ffi::same_process(current, target)
+    let (viewer, context) = task::numbers(current, target);
+    visibility::visible(viewer, context) || ffi::same_process(current, target)
 }
 
 /// As [`task_in_view`], for listings: tools expect a process 1, so the machine's is shown.

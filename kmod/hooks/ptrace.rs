@@ -10,7 +10,8 @@ use kernel::{bindings, current, prelude::*, task::Task};
 
 /// `mode`: `PTRACE_MODE_*`. The spectator may read what it otherwise may, and attach to nothing.
 pub(crate) fn access_check(target: &Task, mode: u32) -> Result {
-    match touch(task::number(current!()), task::number(target)) {
+    let (actor, context) = task::numbers(current!(), target);
+    match touch(actor, context) {
         Touch::Allowed => Ok(()),
         Touch::Refused if mode & bindings::PTRACE_MODE_ATTACH == 0 => Ok(()),
         Touch::Refused | Touch::Absent => Err(EPERM),
@@ -19,7 +20,8 @@ pub(crate) fn access_check(target: &Task, mode: u32) -> Result {
 
 /// The caller asks its parent to trace it.
 pub(crate) fn traceme(parent: &Task) -> Result {
-    if task::number(parent) == task::number(current!()) {
+    let (own, context) = task::numbers(current!(), parent);
+    if own == context {
         Ok(())
     } else {
         Err(EPERM)

@@ -25,3 +25,13 @@ pub fn may_add(tasks: u64, limit: Option<u64>) -> bool {
         None => true,
     }
 }
+
+/// How deep contexts may be nested, as pid and user namespaces may. Birth and end of a task walk
+/// through all outer contexts, so that must not be any number; and one process that enters
+/// again and again must not use up the numbers that are handed out.
+pub const NESTING_MAX: u32 = 32;
+
+/// Whether there may be a context with `depth` contexts around it.
+pub fn may_nest(depth: u32) -> bool {
+    depth < NESTING_MAX
+}

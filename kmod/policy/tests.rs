@@ -123,6 +123,13 @@ fn nproc_limits_only_with_the_flag() {
 }
 
 #[test]
+fn nesting_has_an_end() {
+    assert!(limits::may_nest(0));
+    assert!(limits::may_nest(limits::NESTING_MAX - 1));
+    assert!(!limits::may_nest(limits::NESTING_MAX));
+}
+
+#[test]
 fn the_mask_of_41_capabilities() {
     assert_eq!(caps::all(40), 0x1ff_ffff_ffff);
     assert_eq!(caps::all(63), u64::MAX);

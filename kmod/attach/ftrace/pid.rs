@@ -27,8 +27,13 @@ extern "C" {
 unsafe extern "C" fn vserver_wrap_find_vpid(nr: c_int) -> *mut bindings::pid {
     // SAFETY: See above.
     let pid = unsafe { vserver_orig_find_vpid(nr) };
+    if pid.is_null() {
+        return pid;
+    }
     // SAFETY: The callers hold the RCU read lock or tasklist_lock for their own use of it.
-    if pid.is_null() || unsafe { vserver_pid_in_view(pid) } {
+    let task = unsafe { task_of(pid) };
+    // SAFETY: As above. A group or session of that number may have members in view.
+    if task.is_some_and(hooks::pid::task_in_view) || unsafe { vserver_pid_in_view(pid) } {
         pid
     } else {
         ptr::null_mut()

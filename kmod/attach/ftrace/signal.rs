@@ -25,6 +25,7 @@ extern "C" {
     );
 
     fn vserver_pid_all_in_view(pid: *mut bindings::pid, kind: c_uint) -> bool;
+    fn vserver_process_in_view(pid: *mut bindings::pid) -> bool;
     fn vserver_signal_from_user(info: *mut bindings::kernel_siginfo) -> bool;
 }
 
@@ -54,15 +55,9 @@ unsafe extern "C" fn vserver_wrap_kill_pid_info_type(
     pid: *mut bindings::pid,
     kind: c_uint,
 ) -> c_int {
-    // SAFETY: The information is the caller's, or one of the special values.
-    if unsafe { vserver_signal_from_user(info) } && !pid.is_null() {
-        let _guard = rcu::read_lock();
-        // SAFETY: The caller holds the pid, and the RCU read lock is held.
-        let task = unsafe { bindings::pid_task(pid, bindings::pid_type_PIDTYPE_PID) };
-        // SAFETY: Valid under the RCU read lock.
-        if !task.is_null() && !hooks::pid::task_in_view(unsafe { as_task(task) }) {
-            return ESRCH.to_errno();
-        }
+    // SAFETY: The caller holds the pid; the information is its own, or one of the special values.
+    if unsafe { !vserver_process_in_view(pid) && vserver_signal_from_user(info) } {
+        return ESRCH.to_errno();
     }
     // SAFETY: See above.
     unsafe { vserver_orig_kill_pid_info_type(sig, info, pid, kind) }

@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = &[
     test("context::private", 20, private),
     test("context::ends_with_its_last_process", 20, ends),
     test("context::nesting", 20, nesting),
+    test("context::nesting_has_an_end", 20, nesting_end),
     test("context::list_shows_ones_own", 20, list_own),
     test("context::no_way_back", 20, no_way_back),
 ];
@@ -186,6 +187,23 @@ fn nesting() -> Outcome {
             Some(Errno::EPERM),
         )
     })
+}
+
+/// All of them end with the one process that is in the innermost.
+fn nesting_end() -> Outcome {
+    inside(CONTEXT_ROOT, || {
+        for depth in 0..32 {
+            let entered = enter(CONTEXT_NEW, 0, 0).map_err(|error| format!("{depth}: {error}"));
+            let outer = get(0).map_err(words)?.outer;
+            equal("nested", outer == 0, depth == 0)?;
+            entered?;
+        }
+        let before = get(0);
+        let refused = Some(Errno::EAGAIN);
+        equal("the 33rd", enter(CONTEXT_NEW, 0, 0).err(), refused)?;
+        equal("nothing has changed", get(0), before)
+    })?;
+    equal("all ended", list(), Ok(vec![]))
 }
 
 fn list_own() -> Outcome {

@@ -85,7 +85,6 @@ fn clone() -> Outcome {
     for flags in [
         0,
         libc::CLONE_VFORK,
-        libc::CLONE_FILES,
         libc::CLONE_FS,
         libc::CLONE_NEWPID,
         libc::CLONE_NEWUSER,
