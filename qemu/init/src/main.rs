@@ -5,7 +5,8 @@
 //! - `test`, filter: every test of `/bin/guest-tests`, results as KTAP on the port `results`;
 //! - `exec`, command: `/bin/sh -c`, output on the ports `stdout` and `stderr`, `exit N` on `results`;
 //! - `bare`, command: as `exec`, but without the module loaded;
-//! - `tour`: as `exec` with `/bin/tour`; `tour-shell`: the same on the console, then a shell there.
+//! - `tour`: as `exec` with `/bin/tour`;
+//! - `tour-shell`, rows and columns: the same on the terminal, then a shell there.
 //!
 //! `settle=SECONDS` on the kernel's command line: so long the machine is left alone before the job.
 
@@ -29,7 +30,8 @@ use std::{
 };
 
 const MODULE: &str = "/lib/vserver.ko";
-const CONSOLE: &str = "/dev/ttyS0";
+/// The visitor's terminal; the kernel's messages have the serial line for themselves.
+const TERMINAL: &str = "/dev/hvc0";
 const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
 
 fn main() {
@@ -107,11 +109,7 @@ fn work() -> Result<()> {
         "test" => tests(rest.trim_end()),
         "exec" | "bare" => command(&["/bin/sh", "-c", rest.trim_end_matches('\n')], false),
         "tour" => command(&["/bin/tour"], false),
-        "tour-shell" => {
-            command(&["/bin/tour"], true)?;
-            println!("\nA shell on that machine; Ctrl-D powers it off.");
-            command(&["/bin/sh", "-c", "exec setsid cttyhack sh -l"], true)
-        }
+        "tour-shell" => visit(rest.trim_end()),
         other => anyhow::bail!("unknown job {other}"),
     }
 }
@@ -168,15 +166,35 @@ fn wait_for(pid: Pid, limit: Option<Duration>) -> Option<i32> {
     }
 }
 
-fn command(words: &[&str], on_console: bool) -> Result<()> {
+/// The tour on the terminal, then a shell there.
+fn visit(size: &str) -> Result<()> {
+    let (rows, columns) = size.split_once(' ').context("no size of the terminal")?;
+    // Held to the end: a line that nobody has open forgets its settings.
+    let mut terminal = OpenOptions::new().write(true).open(TERMINAL)?;
+    let setup = base("/bin/stty")
+        .args(["-F", TERMINAL, "sane", "rows", rows, "cols", columns])
+        .status()?;
+    anyhow::ensure!(setup.success(), "{TERMINAL} cannot be set up");
+    command(&["/bin/tour"], true)?;
+    writeln!(
+        terminal,
+        "\nA shell on that machine; exit or Ctrl-D powers it off. For example:\n\n  \
+         chcontext --ctx 100 chroot /vservers/one bash\n  vps\n  vserver-stat\n"
+    )?;
+    command(&["/bin/setsid", "-c", "/bin/sh", "-l"], true)
+}
+
+fn command(words: &[&str], on_terminal: bool) -> Result<()> {
     let mut command = base(words[0]);
     command.args(&words[1..]);
-    if on_console {
-        let console = OpenOptions::new().read(true).write(true).open(CONSOLE)?;
+    if on_terminal {
+        let terminal = OpenOptions::new().read(true).write(true).open(TERMINAL)?;
         command
-            .stdin(console.try_clone()?)
-            .stdout(console.try_clone()?)
-            .stderr(console);
+            // The runner looks for this prompt.
+            .env("PS1", "host# ")
+            .stdin(terminal.try_clone()?)
+            .stdout(terminal.try_clone()?)
+            .stderr(terminal);
     } else {
         command
             .stdin(Stdio::null())

@@ -14,6 +14,7 @@ mod machine;
 mod patches;
 mod step;
 mod suite;
+mod terminal;
 mod tour;
 
 use anyhow::Result;
