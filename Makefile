@@ -7,7 +7,9 @@ TEST_LANE := $(if $(LANE),--lane $(LANE))
 LANE ?= stock
 # As it stands, whatever quotes, dollars and lines it has.
 export VSERVER_COMMAND := $(value CMD)
+unexport CMD
 export SHARE ACCEL KERNEL_VERSION
+MAKEFLAGS += --no-print-directory
 
 .PHONY: run test check kmod kernel steps userland exec bench header fmt help
 
@@ -26,7 +28,7 @@ steps:
 userland:
 	@qemu/bootstrap.sh userland
 exec:
-	@qemu/bootstrap.sh exec --lane $(LANE) $(if $(ICOUNT),--icount)
+	@qemu/bootstrap.sh exec --lane $(LANE) $(if $(ICOUNT),--icount) --make
 bench:
 	@qemu/bootstrap.sh bench
 header:

@@ -24,6 +24,12 @@ die() {
 [ "$(id -u)" = 0 ] ||
 	die "building needs root for now (chroot, mounts). Run the same command as root, for example: sudo make ${1:-run}"
 
+share=
+if [ -n "${SHARE:-}" ]; then
+	[ -d "$SHARE" ] || die "SHARE=$SHARE is not a directory"
+	share=$(cd "$SHARE" && pwd)
+fi
+
 # Held while the root is made and while cargo works; the runner inherits descriptor 9 and lets go before
 # it builds kernels and boots machines, so that several clones can do that side by side.
 mkdir -p "$cache/log"
@@ -80,12 +86,6 @@ for conf in /etc/apt/apt.conf.d/*proxy*; do
 done
 
 mkdir -p "$root/kernel"
-
-share=
-if [ -n "${SHARE:-}" ]; then
-	[ -d "$SHARE" ] || die "SHARE=$SHARE is not a directory"
-	share=$(cd "$SHARE" && pwd)
-fi
 
 export here cache root share
 exec unshare --mount --propagation private -- bash -c '

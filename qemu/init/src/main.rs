@@ -5,9 +5,12 @@
 //! - `test`, filter: every test of `/bin/guest-tests`, results as KTAP on the port `results`;
 //! - `exec`, command: `/bin/sh -c`, output on the ports `stdout` and `stderr`, `exit N` on `results`;
 //! - `bare`, command: as `exec`, but without the module loaded;
-//! - `tour`: as `exec` with `/bin/tour`; `tour-shell`: the same on the console, then a shell there.
+//! - `tour`: as `exec` with `/bin/tour`;
+//! - `tour-shell`, rows and columns: the same on the terminal, then a shell there.
 //!
 //! `settle=SECONDS` on the kernel's command line: so long the machine is left alone before the job.
+
+mod relay;
 
 use anyhow::{Context, Result};
 use nix::{
@@ -19,6 +22,7 @@ use nix::{
     },
     unistd::Pid,
 };
+use relay::Relay;
 use std::{
     fs::{self, File, OpenOptions},
     io::Write,
@@ -29,7 +33,8 @@ use std::{
 };
 
 const MODULE: &str = "/lib/vserver.ko";
-const CONSOLE: &str = "/dev/ttyS0";
+/// The visitor's terminal; the kernel's messages have the serial line for themselves.
+const TERMINAL: &str = "/dev/hvc0";
 const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
 
 fn main() {
@@ -54,6 +59,14 @@ fn mounts() -> Result<()> {
         let _ = fs::create_dir_all(target);
         mount(Some(kind), target, Some(kind), MsFlags::empty(), Some(data))
             .with_context(|| format!("cannot mount {kind} on {target}"))?;
+    }
+    for (name, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ] {
+        std::os::unix::fs::symlink(target, format!("/dev/{name}"))?;
     }
     // There when the runner exported a folder under that name.
     for tag in ["vservers", "share"] {
@@ -105,13 +118,9 @@ fn work() -> Result<()> {
     settle();
     match kind {
         "test" => tests(rest.trim_end()),
-        "exec" | "bare" => command(&["/bin/sh", "-c", rest.trim_end_matches('\n')], false),
-        "tour" => command(&["/bin/tour"], false),
-        "tour-shell" => {
-            command(&["/bin/tour"], true)?;
-            println!("\nA shell on that machine; Ctrl-D powers it off.");
-            command(&["/bin/sh", "-c", "exec setsid cttyhack sh -l"], true)
-        }
+        "exec" | "bare" => on_ports(&["/bin/sh", "-c", rest.strip_suffix('\n').unwrap_or(rest)]),
+        "tour" => on_ports(&["/bin/tour"]),
+        "tour-shell" => visit(rest.trim_end()),
         other => anyhow::bail!("unknown job {other}"),
     }
 }
@@ -168,25 +177,61 @@ fn wait_for(pid: Pid, limit: Option<Duration>) -> Option<i32> {
     }
 }
 
-fn command(words: &[&str], on_console: bool) -> Result<()> {
+/// The tour on the terminal, then a shell there.
+fn visit(size: &str) -> Result<()> {
+    let (rows, columns) = size.split_once(' ').context("no size of the terminal")?;
+    // Held to the end: a line that nobody has open forgets its settings.
+    let mut terminal = OpenOptions::new().write(true).open(TERMINAL)?;
+    let setup = base("/bin/stty")
+        .args(["-F", TERMINAL, "sane", "rows", rows, "cols", columns])
+        .status()?;
+    anyhow::ensure!(setup.success(), "{TERMINAL} cannot be set up");
+    on_terminal(&["/bin/tour"])?;
+    writeln!(
+        terminal,
+        "\nA shell on that machine; exit or Ctrl-D powers it off. For example:\n\n  \
+         chcontext --ctx 100 chroot /vservers/one bash\n  vps\n  vserver-stat\n"
+    )?;
+    on_terminal(&["/bin/setsid", "-c", "/bin/sh", "-l"])
+}
+
+/// Runs a command with its output on the ports and reports its status.
+fn on_ports(words: &[&str]) -> Result<()> {
+    let mut relays = Vec::new();
     let mut command = base(words[0]);
-    command.args(&words[1..]);
-    if on_console {
-        let console = OpenOptions::new().read(true).write(true).open(CONSOLE)?;
-        command
-            .stdin(console.try_clone()?)
-            .stdout(console.try_clone()?)
-            .stderr(console);
-    } else {
-        command
-            .stdin(Stdio::null())
-            .stdout(port("stdout")?)
-            .stderr(port("stderr")?);
-    }
+    command.args(&words[1..]).stdin(Stdio::null());
+    // Pipes, as a port cannot be opened again, and /dev/stderr would do that.
+    let (stdout, relay) = Relay::new(port("stdout")?)?;
+    relays.push(relay);
+    let (stderr, relay) = Relay::new(port("stderr")?)?;
+    relays.push(relay);
+    command.stdout(stdout).stderr(stderr);
+    report(command, relays)
+}
+
+/// Runs a command on the terminal and reports its status.
+fn on_terminal(words: &[&str]) -> Result<()> {
+    let terminal = OpenOptions::new().read(true).write(true).open(TERMINAL)?;
+    let mut command = base(words[0]);
+    command
+        .args(&words[1..])
+        // The runner looks for this prompt.
+        .env("PS1", "host# ")
+        .stdin(terminal.try_clone()?)
+        .stdout(terminal.try_clone()?)
+        .stderr(terminal);
+    report(command, Vec::new())
+}
+
+fn report(mut command: Command, relays: Vec<Relay>) -> Result<()> {
     let child = command
         .spawn()
-        .with_context(|| format!("cannot start {}", words[0]))?;
+        .with_context(|| format!("cannot start {:?}", command.get_program()))?;
+    drop(command);
     let code = wait_for(Pid::from_raw(child.id() as i32), None).unwrap_or(1);
+    for relay in relays {
+        relay.finish()?;
+    }
     say(&format!("exit {code}"));
     Ok(())
 }

@@ -55,3 +55,41 @@ pub fn run(lane: Lane, icount: bool, command: &str) -> Result<ExitCode> {
         ),
     }
 }
+
+/// The command with its dollar signs written once.
+///
+/// Our Makefile passes on a command as it is; elsewhere make wants `$$` for a dollar sign. Before a name, a
+/// bracket or a special parameter that cannot mean the shell's own pid, so both ways of writing work.
+pub fn single_dollars(command: &str) -> String {
+    let mut single = String::new();
+    let mut rest = command;
+    while let Some(start) = rest.find('$') {
+        let (text, dollars) = rest.split_at(start);
+        let count = dollars.len() - dollars.trim_start_matches('$').len();
+        rest = &dollars[count..];
+        let parameter =
+            rest.starts_with(|next: char| next.is_alphanumeric() || "_{(?!@*#-".contains(next));
+        let halved = count % 2 == 0 && (parameter || count > 2);
+        single.push_str(text);
+        single.push_str(&dollars[..if halved { count / 2 } else { count }]);
+    }
+    single + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn either_way_of_writing_a_dollar_sign() {
+        for (written, meant) in [
+            ("echo $HOME $(id -u) ${x} $?", "echo $HOME $(id -u) ${x} $?"),
+            ("echo $$HOME $$(id -u) $${x} $$?", "echo $HOME $(id -u) ${x} $?"),
+            ("echo $$; echo \"$$\" a$", "echo $$; echo \"$$\" a$"),
+            ("echo $$$$", "echo $$"),
+            ("", ""),
+        ] {
+            assert_eq!(single_dollars(written), meant);
+        }
+    }
+}

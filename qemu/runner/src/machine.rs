@@ -5,6 +5,7 @@
 use crate::{
     cache, guest,
     kernel::{self, Lane, Purpose},
+    terminal::Terminal,
 };
 use anyhow::{bail, Context, Result};
 use std::{
@@ -57,7 +58,7 @@ pub struct Boot<'a> {
     pub vservers: Option<&'a Path>,
     /// The user's folder at /share.
     pub share: bool,
-    /// The console on this terminal instead of a file.
+    /// A virtio console, which is this terminal.
     pub interactive: bool,
     /// After this the guest is stopped.
     pub limit: Duration,
@@ -249,8 +250,10 @@ pub fn boot(boot: &Boot<'_>, work: &Path, on_result: &mut dyn FnMut(&str)) -> Re
         console: console.clone(),
     };
     let mut append = String::from("console=ttyS0 panic=-1 oops=panic");
-    let mut command = Command::new("qemu-system-x86_64");
+    // The guest ends with us, whatever we die of.
+    let mut command = Command::new("setpriv");
     command
+        .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
         .args([
             "-m",
             "2048",
@@ -292,18 +295,13 @@ pub fn boot(boot: &Boot<'_>, work: &Path, on_result: &mut dyn FnMut(&str)) -> Re
     } else {
         command.args(["-smp", "2"]);
     }
+    command
+        .arg("-serial")
+        .arg(format!("file:{}", console.display()));
     if boot.interactive {
-        command.args([
-            "-chardev",
-            "stdio,id=tty,signal=off",
-            "-serial",
-            "chardev:tty",
-        ]);
-        append += " quiet loglevel=1";
-    } else {
         command
-            .arg("-serial")
-            .arg(format!("file:{}", console.display()));
+            .args(["-chardev", "stdio,id=tty,signal=off"])
+            .args(["-device", "virtconsole,chardev=tty"]);
     }
     let results = work.join("results");
     for (name, path) in [
@@ -335,13 +333,19 @@ pub fn boot(boot: &Boot<'_>, work: &Path, on_result: &mut dyn FnMut(&str)) -> Re
     }
     command.args(["-append", &append]);
     let log = File::create(work.join("qemu.log"))?;
-    if !boot.interactive {
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
+    if boot.interactive {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    } else {
+        command.stdin(Stdio::null()).stdout(log.try_clone()?);
     }
+    command.stderr(log);
     let mut child = command.spawn().context("cannot start qemu-system-x86_64")?;
+    // Ours again when the guest has ended, however it does.
+    let _terminal = if boot.interactive {
+        Some(Terminal::lend(&mut child)?)
+    } else {
+        None
+    };
     watch(&mut child, boot, outcome, &results, on_result)
 }
 
@@ -447,10 +451,8 @@ fn watch(
     outcome.alarms = watch.complaint;
     // The work folder goes; the console stays for whoever wants to read it.
     let kept = Path::new("/cache/log").join(format!("console-{}.log", boot.lane.name()));
-    if !boot.interactive {
-        fs::copy(&outcome.console, &kept)?;
-        outcome.console = kept;
-    }
+    fs::copy(&outcome.console, &kept)?;
+    outcome.console = kept;
     if let Some(status) = status.filter(|status| !status.success() && !outcome.stopped) {
         let said = fs::read_to_string(outcome.stdout.with_file_name("qemu.log"));
         bail!(

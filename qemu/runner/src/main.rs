@@ -14,6 +14,7 @@ mod machine;
 mod patches;
 mod step;
 mod suite;
+mod terminal;
 mod tour;
 
 use anyhow::Result;
@@ -47,6 +48,9 @@ enum Verb {
         /// Count instructions exactly.
         #[arg(long)]
         icount: bool,
+        /// The command comes through make, where some write a dollar sign twice.
+        #[arg(long)]
+        make: bool,
         /// For `/bin/sh -c` in the guest.
         #[arg(env = "VSERVER_COMMAND")]
         command: String,
@@ -96,8 +100,16 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Exec {
             lane,
             icount,
+            make,
             command,
-        } => exec::run(lane, icount, &command),
+        } => {
+            let command = if make {
+                exec::single_dollars(&command)
+            } else {
+                command
+            };
+            exec::run(lane, icount, &command)
+        }
         Verb::Bench { lane } => bench::run(lane),
         Verb::Kmod { lane } => {
             cache::cargo_done()?;

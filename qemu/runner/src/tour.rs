@@ -8,7 +8,7 @@ use crate::{
     guest,
     kernel::{self, Lane, Purpose},
     machine::{self, Boot, Work},
-    step,
+    step, terminal,
 };
 use anyhow::{bail, Result};
 use std::{
@@ -23,6 +23,15 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 /// How long somebody may stay in the shell.
 const VISIT: Duration = Duration::from_secs(7 * 86400);
+
+/// What the guest's init is to do.
+fn job(interactive: bool) -> String {
+    if !interactive {
+        return "tour\n".to_string();
+    }
+    let (rows, columns) = terminal::size().unwrap_or((24, 80));
+    format!("tour-shell\n{rows} {columns}\n")
+}
 
 /// On a terminal it ends with a shell on that machine.
 pub fn run() -> Result<ExitCode> {
@@ -52,11 +61,7 @@ pub fn run() -> Result<ExitCode> {
         &Boot {
             lane: Lane::Stock,
             image: None,
-            job: if interactive {
-                "tour-shell\n"
-            } else {
-                "tour\n"
-            },
+            job: &job(interactive),
             icount: false,
             vservers: Some(&vservers),
             share: false,
@@ -84,7 +89,6 @@ pub fn run() -> Result<ExitCode> {
         }
         Some("0") => bail!("the kernel complained, see the console lines above"),
         Some(_) => bail!("the tour failed: see the lines that begin with !!"),
-        None if interactive => bail!("the machine ended before the tour did"),
         None => bail!(
             "the machine ended before the tour did; its console is in {}",
             step::on_host(&outcome.console)
