@@ -43,6 +43,8 @@ mod c {
         pub(super) fn vserver_tracers_unlock();
         pub(super) fn vserver_rlimit_nproc() -> c_ulong;
         pub(super) fn vserver_is_machine_init(task: *mut bindings::task_struct) -> bool;
+        pub(super) fn vserver_mark(task: *mut bindings::task_struct);
+        pub(super) fn vserver_is_outside(task: *mut bindings::task_struct) -> bool;
         pub(super) fn vserver_same_process(
             a: *mut bindings::task_struct,
             b: *mut bindings::task_struct,
@@ -212,6 +214,19 @@ pub(crate) fn is_machine_init(task: &Task) -> bool {
     unsafe { c::vserver_is_machine_init(task.as_ptr()) }
 }
 
+/// Marks a task that is about to be in a context: the caller, or one that does not run yet.
+pub(crate) fn mark(task: &Task) {
+    // SAFETY: A valid task; nobody else changes its flags meanwhile.
+    unsafe { c::vserver_mark(task.as_ptr()) }
+}
+
+/// Whether neither the caller nor a task is in a context; `false` when that cannot be told at once.
+#[inline]
+pub(crate) fn outside(task: &Task) -> bool {
+    // SAFETY: A valid task.
+    unsafe { c::vserver_is_outside(task.as_ptr()) }
+}
+
 /// Whether two tasks are threads of one process.
 pub(crate) fn same_process(a: &Task, b: &Task) -> bool {
     // SAFETY: Both are valid tasks.
@@ -317,6 +332,17 @@ pub(crate) mod ftrace {
 #[no_mangle]
 extern "C" fn vserver_reap() {
     crate::registry::reap();
+}
+
+/// Whether the caller is in the context of a task.
+///
+/// # Safety
+///
+/// `task` must be valid during the call.
+#[no_mangle]
+unsafe extern "C" fn vserver_same_context(task: *mut bindings::task_struct) -> bool {
+    // SAFETY: By this function's contract; `Task` is a transparent wrapper.
+    crate::task::same_context(kernel::current!(), unsafe { &*task.cast::<Task>() })
 }
 
 /// From `vserver_pid_in_view`.

@@ -21,7 +21,7 @@
 
 use crate::{
     context::Context,
-    ffi::MapGuard,
+    ffi::{self, MapGuard},
     uapi::CONTEXT_ROOT, //
 };
 use core::{ffi::c_void, mem::ManuallyDrop, ptr};
@@ -92,6 +92,7 @@ impl Prepared {
         let context = Arc::into_raw(self.context).cast_mut();
         self.entry.context.store(context, Release);
         let new = KBox::into_raw(self.entry);
+        ffi::mark(task);
         let guard = MapGuard::new();
         let old = place::exchange(task.as_ptr(), new);
         drop(guard);
@@ -182,6 +183,18 @@ pub(crate) fn number(task: &Task) -> i32 {
         // is held. `number` never changes.
         unsafe { (*entry).number }
     }
+}
+
+/// Whether two tasks are in the same context.
+#[inline]
+pub(crate) fn same_context(a: &Task, b: &Task) -> bool {
+    let _guard = rcu::read_lock();
+    let (a, b) = (place::find(a), place::find(b));
+    if a.is_null() || b.is_null() {
+        return a == b;
+    }
+    // SAFETY: As in `number`.
+    unsafe { (*a).number == (*b).number }
 }
 
 /// The context that a task is in, `None` for context 0.

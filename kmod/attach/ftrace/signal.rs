@@ -11,12 +11,6 @@ extern "C" {
         sig: c_int,
         cred: *const bindings::cred,
     ) -> c_int;
-    fn vserver_orig_kill_pid_info_type(
-        sig: c_int,
-        info: *mut bindings::kernel_siginfo,
-        pid: *mut bindings::pid,
-        kind: c_uint,
-    ) -> c_int;
     fn vserver_orig___f_setown(
         file: *mut bindings::file,
         pid: *mut bindings::pid,
@@ -25,11 +19,11 @@ extern "C" {
     );
 
     fn vserver_pid_all_in_view(pid: *mut bindings::pid, kind: c_uint) -> bool;
-    fn vserver_signal_from_user(info: *mut bindings::kernel_siginfo) -> bool;
 }
 
+/// Behind `ftrace_fast.c`: somebody concerned is in a context.
 #[no_mangle]
-unsafe extern "C" fn vserver_wrap_security_task_kill(
+unsafe extern "C" fn vserver_slow_security_task_kill(
     task: *mut bindings::task_struct,
     info: *mut bindings::kernel_siginfo,
     sig: c_int,
@@ -45,27 +39,6 @@ unsafe extern "C" fn vserver_wrap_security_task_kill(
     }
     // SAFETY: See above.
     unsafe { vserver_orig_security_task_kill(task, info, sig, cred) }
-}
-
-#[no_mangle]
-unsafe extern "C" fn vserver_wrap_kill_pid_info_type(
-    sig: c_int,
-    info: *mut bindings::kernel_siginfo,
-    pid: *mut bindings::pid,
-    kind: c_uint,
-) -> c_int {
-    // SAFETY: The information is the caller's, or one of the special values.
-    if unsafe { vserver_signal_from_user(info) } && !pid.is_null() {
-        let _guard = rcu::read_lock();
-        // SAFETY: The caller holds the pid, and the RCU read lock is held.
-        let task = unsafe { bindings::pid_task(pid, bindings::pid_type_PIDTYPE_PID) };
-        // SAFETY: Valid under the RCU read lock.
-        if !task.is_null() && !hooks::pid::task_in_view(unsafe { as_task(task) }) {
-            return ESRCH.to_errno();
-        }
-    }
-    // SAFETY: See above.
-    unsafe { vserver_orig_kill_pid_info_type(sig, info, pid, kind) }
 }
 
 /// Who gets a signal when the file is ready, sent by the kernel later, in whoever's name: so what
