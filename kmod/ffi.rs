@@ -334,17 +334,6 @@ extern "C" fn vserver_reap() {
     crate::registry::reap();
 }
 
-/// Whether the caller is in the context of a task.
-///
-/// # Safety
-///
-/// `task` must be valid during the call.
-#[no_mangle]
-unsafe extern "C" fn vserver_same_context(task: *mut bindings::task_struct) -> bool {
-    // SAFETY: By this function's contract; `Task` is a transparent wrapper.
-    crate::task::same_context(kernel::current!(), unsafe { &*task.cast::<Task>() })
-}
-
 /// From `vserver_pid_in_view`.
 ///
 /// # Safety

@@ -24,7 +24,6 @@
 
 #define FAST(type, name, ...)						\
 	extern type vserver_orig_##name(__VA_ARGS__);			\
-	extern type vserver_slow_##name(__VA_ARGS__);			\
 	__noendbr type vserver_wrap_##name(__VA_ARGS__);		\
 	ANNOTATE_NOENDBR_SYM(vserver_wrap_##name);			\
 	notrace __noendbr type vserver_wrap_##name(__VA_ARGS__)
@@ -35,29 +34,25 @@ static __always_inline bool plainly_near(const struct task_struct *task)
 	return task == current || vserver_outside(task);
 }
 
+extern int vserver_orig_security_task_kill(struct task_struct *task, struct kernel_siginfo *info,
+					   int sig, const struct cred *cred);
+extern int vserver_slow_security_task_kill(struct task_struct *task, struct kernel_siginfo *info,
+					   int sig, const struct cred *cred);
+
+static noinline notrace int kill_in_context(struct task_struct *task, struct kernel_siginfo *info,
+					    int sig, const struct cred *cred)
+{
+	if (vserver_same_context(current, task))
+		return vserver_orig_security_task_kill(task, info, sig, cred);
+	return vserver_slow_security_task_kill(task, info, sig, cred);
+}
+
 FAST(int, security_task_kill, struct task_struct *task, struct kernel_siginfo *info, int sig,
      const struct cred *cred)
 {
 	if (likely(plainly_near(task)))
 		return vserver_orig_security_task_kill(task, info, sig, cred);
-	return vserver_slow_security_task_kill(task, info, sig, cred);
-}
-
-extern struct pid *vserver_checked_pid(struct pid *pid);
-
-FAST(struct pid *, find_vpid, int nr)
-{
-	struct pid *pid = vserver_orig_find_vpid(nr);
-	struct hlist_node *first;
-
-	if (!pid)
-		return pid;
-	/* The callers hold RCU or tasklist_lock; that one's symbol is not exported to check. */
-	first = rcu_dereference_raw(hlist_first_rcu(&pid->tasks[PIDTYPE_PID]));
-	if (likely(first && plainly_near(hlist_entry(first, struct task_struct,
-						     pid_links[PIDTYPE_PID]))))
-		return pid;
-	return vserver_checked_pid(pid);
+	return kill_in_context(task, info, sig, cred);
 }
 
 /*
@@ -77,15 +72,30 @@ static bool means_process(void)
 }
 
 /* A pid that was found for the caller, when somebody concerned is in a context. */
-struct pid *vserver_checked_pid(struct pid *pid)
+static noinline notrace struct pid *checked_pid(struct pid *pid)
 {
 	struct task_struct *task = pid_task(pid, PIDTYPE_PID);
 
-	if (task && vserver_same_context(task))
+	if (task && vserver_same_context(current, task))
 		return pid;
 	if (!vserver_pid_in_view(pid))
 		return NULL;
 	return means_process() && !vserver_process_in_view(pid) ? NULL : pid;
+}
+
+FAST(struct pid *, find_vpid, int nr)
+{
+	struct pid *pid = vserver_orig_find_vpid(nr);
+	struct hlist_node *first;
+
+	if (!pid)
+		return pid;
+	/* The callers hold RCU or tasklist_lock; that one's symbol is not exported to check. */
+	first = rcu_dereference_raw(hlist_first_rcu(&pid->tasks[PIDTYPE_PID]));
+	if (likely(first && plainly_near(hlist_entry(first, struct task_struct,
+						     pid_links[PIDTYPE_PID]))))
+		return pid;
+	return checked_pid(pid);
 }
 
 #endif

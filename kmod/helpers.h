@@ -94,6 +94,6 @@ unsigned int vserver_hooks_total(void);
 /* Rust, called from C. */
 void vserver_reap(void);
 bool vserver_task_in_view(struct task_struct *task);
-bool vserver_same_context(struct task_struct *task);
+bool vserver_same_context(struct task_struct *a, struct task_struct *b);
 
 #endif
