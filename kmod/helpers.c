@@ -108,6 +108,12 @@ bool vserver_is_machine_init(struct task_struct *task)
 	return is_global_init(task);
 }
 
+/* The task is the caller or does not run yet. */
+void vserver_mark(struct task_struct *task)
+{
+	task->flags |= PF_IN_CONTEXT;
+}
+
 bool vserver_same_process(struct task_struct *a, struct task_struct *b)
 {
 	return same_thread_group(a, b);
@@ -145,7 +151,12 @@ bool vserver_is_admin(void)
 	return ns_capable_noaudit(&init_user_ns, CAP_SYS_ADMIN);
 }
 
-/* Calls vserver_task_in_view() for each process of a pid structure until one is in view. */
+static bool sees(struct task_struct *task)
+{
+	return vserver_outside(task) || vserver_task_in_view(task);
+}
+
+/* Asks for each process of a pid structure until one is in view. */
 bool vserver_pid_in_view(struct pid *pid)
 {
 	struct task_struct *task;
@@ -154,7 +165,7 @@ bool vserver_pid_in_view(struct pid *pid)
 	for (type = PIDTYPE_PID; type < PIDTYPE_MAX; type++) {
 		/* The callers hold RCU or tasklist_lock; that one's symbol is not exported to check. */
 		hlist_for_each_entry_rcu(task, &pid->tasks[type], pid_links[type], true) {
-			if (vserver_task_in_view(task))
+			if (sees(task))
 				return true;
 			/* A thread's context is its process's: one look is enough. */
 			if (type <= PIDTYPE_TGID)
@@ -170,7 +181,7 @@ bool vserver_pid_all_in_view(struct pid *pid, enum pid_type type)
 	struct task_struct *task;
 
 	hlist_for_each_entry_rcu(task, &pid->tasks[type], pid_links[type]) {
-		if (!vserver_task_in_view(task))
+		if (!sees(task))
 			return false;
 	}
 	return true;
@@ -180,15 +191,12 @@ bool vserver_pid_all_in_view(struct pid *pid, enum pid_type type)
 bool vserver_process_in_view(struct pid *pid)
 {
 	struct task_struct *task;
-	struct hlist_node *first;
 	bool in_view;
 
-	/* As rcu_read_lock() and pid_task(), but inline: this is on the way of every signal. */
-	preempt_disable();
-	first = READ_ONCE(pid->tasks[PIDTYPE_PID].first);
-	task = hlist_entry_safe(first, struct task_struct, pid_links[PIDTYPE_PID]);
-	in_view = !task || vserver_task_in_view(task);
-	preempt_enable();
+	rcu_read_lock();
+	task = pid_task(pid, PIDTYPE_PID);
+	in_view = !task || sees(task);
+	rcu_read_unlock();
 	return in_view;
 }
 
@@ -221,7 +229,7 @@ bool vserver_pid_listed(struct pid *pid)
 {
 	struct task_struct *task = pid_task(pid, PIDTYPE_PID);
 
-	return task && (is_global_init(task) || vserver_task_in_view(task));
+	return task && (sees(task) || is_global_init(task));
 }
 
 /* A process has descriptors of those in view, and of its children, wherever they went. */
