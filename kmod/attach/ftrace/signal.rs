@@ -55,8 +55,10 @@ unsafe extern "C" fn vserver_wrap_kill_pid_info_type(
     pid: *mut bindings::pid,
     kind: c_uint,
 ) -> c_int {
-    // SAFETY: The caller holds the pid; the information is its own, or one of the special values.
-    if unsafe { !vserver_process_in_view(pid) && vserver_signal_from_user(info) } {
+    // SAFETY: The caller holds the pid, if there is one; the information is its own, or one of the
+    // special values.
+    if !pid.is_null() && unsafe { !vserver_process_in_view(pid) && vserver_signal_from_user(info) }
+    {
         return ESRCH.to_errno();
     }
     // SAFETY: See above.
