@@ -18,6 +18,8 @@ use vserver_uapi::*;
 pub const TESTS: &[Test] = &[
     test("device::info", 20, info),
     test("device::malformed", 20, malformed),
+    test("device::unknown_commands", 20, unknown),
+    test("device::context_fd_for_whom", 20, context_fd_for_whom),
     test("device::bad_addresses", 20, bad_addresses),
     test("device::context_fd", 20, context_fd),
     test("device::random_ioctls", 200, random),
@@ -42,81 +44,206 @@ fn info() -> Outcome {
     )
 }
 
+/// Every field of every request that may be wrong: EINVAL, and nothing has changed.
 fn malformed() -> Outcome {
     let device = device()?;
+    let mut room = [ContextInfo::default(); 1];
+    let buffer = room.as_mut_ptr() as u64;
+    let enter = Enter {
+        context: CONTEXT_NEW,
+        ..Enter::default()
+    };
+    let list = List {
+        buffer,
+        count: 1,
+        ..List::default()
+    };
+    let open = Open {
+        context: 300,
+        ..Open::default()
+    };
+    let some = ContextInfo {
+        tasks: 1,
+        ..ContextInfo::default()
+    };
     inside(CONTEXT_ROOT, || {
-        let base = Enter {
-            context: CONTEXT_NEW,
-            ..Enter::default()
-        };
-        let mut one = Enter {
-            reserved: [0, 0, 1, 0, 0],
-            ..base
-        };
-        equal(
-            "reserved",
-            ioctl(&device, IOC_ENTER, &mut one).err(),
-            Some(Errno::EINVAL),
-        )?;
-        let mut one = Enter { fd: -1, ..base };
-        equal(
-            "fd",
-            ioctl(&device, IOC_ENTER, &mut one).err(),
-            Some(Errno::EINVAL),
-        )?;
-        let mut one = Enter { options: 2, ..base };
-        equal(
-            "options",
-            ioctl(&device, IOC_ENTER, &mut one).err(),
-            Some(Errno::EINVAL),
-        )?;
-        let mut one = Get {
-            reserved: 1,
-            ..Get::default()
-        };
-        equal(
-            "GET",
-            ioctl(&device, IOC_GET, &mut one).err(),
-            Some(Errno::EINVAL),
-        )?;
-        let mut one = List {
-            count: 0,
-            ..List::default()
-        };
-        equal(
-            "LIST",
-            ioctl(&device, IOC_LIST, &mut one).err(),
-            Some(Errno::EINVAL),
-        )?;
-        let mut one = Open {
-            context: 1,
-            ..Open::default()
-        };
-        equal(
-            "OPEN",
-            ioctl(&device, IOC_OPEN, &mut one).err(),
-            Some(Errno::EINVAL),
-        )?;
-        let mut room = [0u8; 4096];
-        let address = room.as_mut_ptr() as usize;
-        for command in [
-            IOC_ENTER ^ (1 << 30),
-            IOC_ENTER ^ (1 << 31),
-            IOC_ENTER + (8 << 16),
-            IOC_INFO ^ (1 << 30),
-            IOC_INFO + 99,
-            0,
-            u32::MAX,
-        ] {
-            let got = ioctl_address(&device, command, address).err();
-            equal(&format!("command {command:#x}"), got, Some(Errno::ENOTTY))?;
+        for (index, wrong) in [
+            Enter {
+                context: -3,
+                ..enter
+            },
+            Enter {
+                context: i32::MIN,
+                ..enter
+            },
+            Enter {
+                context: 65536,
+                ..enter
+            },
+            Enter {
+                context: i32::MAX,
+                ..enter
+            },
+            Enter {
+                context: 50000,
+                ..enter
+            },
+            Enter {
+                flags: 128,
+                ..enter
+            },
+            Enter {
+                flags: 1 << 31,
+                ..enter
+            },
+            Enter {
+                context: CONTEXT_SPECTATOR,
+                flags: FLAG_LOCK,
+                ..enter
+            },
+            Enter {
+                context: CONTEXT_ROOT,
+                flags: FLAG_LOCK,
+                ..enter
+            },
+            Enter {
+                context: CONTEXT_STAY,
+                flags: FLAG_LOCK,
+                ..enter
+            },
+            Enter {
+                caps_drop: 1 << 41,
+                ..enter
+            },
+            Enter {
+                caps_drop: 1 << 63,
+                ..enter
+            },
+            Enter {
+                options: 2,
+                ..enter
+            },
+            Enter {
+                options: 1 << 31,
+                ..enter
+            },
+            Enter {
+                context: CONTEXT_STAY,
+                options: ENTER_OPEN_FD,
+                ..enter
+            },
+            Enter { fd: -1, ..enter },
+            Enter { fd: 3, ..enter },
+            Enter {
+                reserved: [1, 0, 0, 0, 0],
+                ..enter
+            },
+            Enter {
+                reserved: [0, 0, 0, 0, 1 << 63],
+                ..enter
+            },
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut request = wrong;
+            let got = ioctl(&device, IOC_ENTER, &mut request).err();
+            equal(&format!("ENTER {index}"), got, Some(Errno::EINVAL))?;
+            equal(&format!("ENTER {index}, its memory"), request, wrong)?;
         }
-        equal(
-            "nothing has changed",
-            get(0).map(|info| info.context),
-            Ok(0),
-        )
+        for (index, mut wrong) in [
+            Get {
+                pid: -1,
+                ..Get::default()
+            },
+            Get {
+                reserved: 1,
+                ..Get::default()
+            },
+            Get {
+                info: some,
+                ..Get::default()
+            },
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let got = ioctl(&device, IOC_GET, &mut wrong).err();
+            equal(&format!("GET {index}"), got, Some(Errno::EINVAL))?;
+        }
+        for (index, mut wrong) in [
+            List { count: 0, ..list },
+            List {
+                count: 65537,
+                ..list
+            },
+            List { after: -1, ..list },
+            List {
+                reserved: [0, 1],
+                ..list
+            },
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let got = ioctl(&device, IOC_LIST, &mut wrong).err();
+            equal(&format!("LIST {index}"), got, Some(Errno::EINVAL))?;
+        }
+        for (index, mut wrong) in [
+            Open { context: 0, ..open },
+            Open { context: 1, ..open },
+            Open {
+                context: -1,
+                ..open
+            },
+            Open {
+                context: 65536,
+                ..open
+            },
+            Open { fd: 1, ..open },
+            Open {
+                reserved: [0, 0, 1],
+                ..open
+            },
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let got = ioctl(&device, IOC_OPEN, &mut wrong).err();
+            equal(&format!("OPEN {index}"), got, Some(Errno::EINVAL))?;
+        }
+        let mut gone = open;
+        let got = ioctl(&device, IOC_OPEN, &mut gone).err();
+        equal("OPEN of nobody", got, Some(Errno::ESRCH))?;
+        equal("GET of nobody", get(999_999).err(), Some(Errno::ESRCH))?;
+        equal("still there", get(0).map(|info| info.context), Ok(0))
     })?;
+    until_empty()
+}
+
+/// Numbers, directions and sizes that are not in the ABI: ENOTTY.
+fn unknown() -> Outcome {
+    let device = device()?;
+    let mut room = [0u8; 4096];
+    let address = room.as_mut_ptr() as usize;
+    for known in [IOC_INFO, IOC_ENTER, IOC_GET, IOC_LIST, IOC_OPEN] {
+        for unknown in [
+            known ^ (1 << 30),
+            known ^ (1 << 31),
+            known & 0x3fff_ffff,
+            known + (8 << 16),
+            known - (8 << 16),
+            known ^ (1 << 8),
+            known + 99,
+        ] {
+            let got = ioctl_address(&device, unknown, address).err();
+            equal(&format!("{unknown:#x}"), got, Some(Errno::ENOTTY))?;
+        }
+    }
+    for unknown in [0, 1, u32::MAX] {
+        let got = ioctl_address(&device, unknown, address).err();
+        equal(&format!("{unknown:#x}"), got, Some(Errno::ENOTTY))?;
+    }
     until_empty()
 }
 
@@ -148,7 +275,19 @@ fn bad_addresses() -> Outcome {
             ioctl_address(&device, IOC_ENTER, address).err(),
             Some(Errno::EFAULT),
         )?;
-        equal("not moved", get(0).map(|info| info.context), Ok(0))
+        equal("not moved", get(0).map(|info| info.context), Ok(0))?;
+        // One that can be written to, with a list that cannot.
+        let _sitter = Sitter::idle(300)?;
+        for buffer in [0, 4096, u64::MAX - 4095] {
+            let mut request = List {
+                buffer,
+                count: 1,
+                ..List::default()
+            };
+            let got = ioctl(&device, IOC_LIST, &mut request).err();
+            equal("a list's buffer", got, Some(Errno::EFAULT))?;
+        }
+        Ok(())
     })?;
     until_empty()
 }
@@ -193,6 +332,30 @@ fn context_fd() -> Outcome {
         let flags = nix::fcntl::fcntl(own(request.fd), nix::fcntl::FcntlArg::F_GETFD);
         equal("close-on-exec", flags, Ok(1))
     })
+}
+
+/// The root server and the context itself can wait for its end.
+fn context_fd_for_whom() -> Outcome {
+    let _one = Sitter::idle(300)?;
+    let _two = Sitter::idle(301)?;
+    for (viewer, context, expected) in [
+        (CONTEXT_ROOT, 300, Ok(())),
+        (300, 300, Ok(())),
+        (300, 301, Err(Errno::ESRCH)),
+        (CONTEXT_SPECTATOR, 300, Err(Errno::ESRCH)),
+        (CONTEXT_ROOT, 302, Err(Errno::ESRCH)),
+    ] {
+        inside(viewer, || {
+            let mut request = Open {
+                context,
+                ..Open::default()
+            };
+            let got = ioctl(&device()?, IOC_OPEN, &mut request);
+            let what = format!("of {context} for {viewer}");
+            equal(&what, got.map(|_| drop(own(request.fd))), expected)
+        })?;
+    }
+    Ok(())
 }
 
 /// xorshift64*: the seed is printed, so that a failure can be had again.

@@ -73,17 +73,16 @@ ways! { "pid":
         )?;
         call(libc::SYS_close, &[event as usize])
     };
+    cgroup_procs_listed: May absent ENOENT, |target| {
+        let listed = std::fs::read_to_string("/sys/fs/cgroup/cgroup.procs");
+        let listed = listed.map_err(|_| Errno::EIO)?;
+        let number = target.pid.to_string();
+        listed.lines().any(|line| line == number).then_some(0).ok_or(Errno::ENOENT)
+    };
     cgroup_procs: May, |target| {
         let path = "/sys/fs/cgroup/cgroup.procs";
         let error = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
-        std::fs::write(path, target.pid.to_string()).map_err(error)?;
-        // Who may move it sees it there too.
-        let listed = std::fs::read_to_string(path).map_err(error)?;
-        if listed.lines().any(|line| line == target.pid.to_string()) {
-            Ok(0)
-        } else {
-            Err(Errno::ENOENT)
-        }
+        std::fs::write(path, target.pid.to_string()).map(|()| 0).map_err(error)
     };
 }
 

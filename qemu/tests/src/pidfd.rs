@@ -17,6 +17,7 @@ use vserver_uapi::*;
 pub const TESTS: &[Test] = &[
     test("pidfd::opened_before_entering", 20, before),
     test("pidfd::a_childs", 20, childs),
+    test("pidfd::made_with_the_child", 20, with_child),
 ];
 
 /// Readable in every test process at the same address.
@@ -135,4 +136,36 @@ fn childs() -> Outcome {
         nix::poll::PollFlags::POLLIN,
     )];
     equal("its end", nix::poll::poll(&mut waits, 5000u16), Ok(1))
+}
+
+/// clone() gives the parent a descriptor of the child, inside and when the child then enters.
+fn with_child() -> Outcome {
+    for context in [CONTEXT_ROOT, 100] {
+        inside(context, || {
+            let mut fd = 0i32;
+            let flags = (libc::CLONE_PIDFD | libc::SIGCHLD) as usize;
+            let address = std::ptr::from_mut(&mut fd) as usize;
+            let pid = call(libc::SYS_clone, &[flags, 0, address, 0, 0]).map_err(words)?;
+            if pid == 0 {
+                let entered = enter(CONTEXT_NEW, 0, 0);
+                crate::syscalls::exit_now(i32::from(entered.is_err()));
+            }
+            let fd = own(fd);
+            let mut info = [0i32; 32];
+            let got = call(
+                libc::SYS_waitid,
+                &[
+                    libc::P_PIDFD as usize,
+                    fd.as_raw_fd() as usize,
+                    info.as_mut_ptr() as usize,
+                    libc::WEXITED as usize,
+                    0,
+                ],
+            );
+            equal("wait", got, Ok(0))?;
+            // si_code, si_pid, si_status
+            equal("its end", (info[2], info[4], info[6]), (1, pid as i32, 0))
+        })?;
+    }
+    Ok(())
 }
