@@ -20,6 +20,7 @@ mod scm;
 mod signal;
 mod syscalls;
 mod task;
+mod userland;
 mod visibility;
 
 use fixture::Outcome;
@@ -60,6 +61,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         module::TESTS,
     ]
     .into_iter()
+    .chain(userland::TESTS.iter().copied())
     .flatten()
 }
 

@@ -1,10 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Becoming the command that the user gave.
+//! Becoming the command that the user gave, or starting it in the background.
 
+use nix::errno::Errno;
+use nix::spawn::posix_spawnp;
+use nix::spawn::PosixSpawnAttr;
+use nix::spawn::PosixSpawnFileActions;
+use nix::spawn::PosixSpawnFlags;
+use nix::sys::signal::SigSet;
+use nix::sys::signal::Signal;
+use std::ffi::CString;
+use std::ffi::OsStr;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -37,6 +47,36 @@ pub(crate) fn exec(command: &[OsString]) -> LaunchError {
     }
 }
 
+/// Start the command in a session of its own, with the same files, and go on without it. That it
+/// cannot be started is known before this returns.
+pub(crate) fn background(command: &[OsString]) -> Result<(), LaunchError> {
+    let program = command.first().expect("clap requires a command");
+    spawn(program, command).map_err(|errno| LaunchError {
+        program: program.clone(),
+        source: errno.into(),
+    })
+}
+
+fn spawn(program: &OsStr, command: &[OsString]) -> Result<(), Errno> {
+    // What the kernel has passed to us has no zero bytes inside.
+    let string = |text: &OsStr| CString::new(text.as_bytes()).map_err(|_| Errno::EINVAL);
+    let args: Vec<CString> = command.iter().map(|arg| string(arg)).collect::<Result<_, _>>()?;
+    let environment: Vec<CString> = std::env::vars_os()
+        .map(|(mut entry, value)| {
+            entry.push("=");
+            entry.push(value);
+            string(&entry)
+        })
+        .collect::<Result<_, _>>()?;
+    let own_session = PosixSpawnFlags::from_bits_retain(nix::libc::POSIX_SPAWN_SETSID.into());
+    let mut attributes = PosixSpawnAttr::init()?;
+    attributes.set_flags(own_session | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF)?;
+    // Rust programs ignore it; the command should not inherit that.
+    attributes.set_sigdefault(&SigSet::from(Signal::SIGPIPE))?;
+    let files = PosixSpawnFileActions::init()?;
+    posix_spawnp(&string(program)?, &files, &attributes, &args, &environment).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +87,7 @@ mod tests {
         assert_eq!(error.to_string(), "/nonexistent/program: command not found");
         let error = exec(&["/dev/null".into()]);
         assert_eq!(error.to_string(), "/dev/null: not executable for us");
+        let error = background(&["/nonexistent/program".into()]).unwrap_err();
+        assert_eq!(error.to_string(), "/nonexistent/program: command not found");
     }
 }

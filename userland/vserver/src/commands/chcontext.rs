@@ -3,6 +3,7 @@
 //! `chcontext`: run a command in another security context.
 
 use super::Verb;
+use crate::exit_codes;
 use crate::exit_codes::Style;
 use crate::launch;
 use anyhow::bail;
@@ -119,7 +120,7 @@ impl Verb for Chcontext {
         self.prepare_names()?;
 
         // The fakeinit is the process that enters, and must be the one that stays. Otherwise the
-        // background begins as late as possible, so that errors still reach whoever waits for us.
+        // background begins with the command, so that every error reaches whoever waits for us.
         let fakeinit = flags.contains(Flags::FAKEINIT);
         if self.disconnect && fakeinit {
             disconnect()?;
@@ -144,7 +145,8 @@ impl Verb for Chcontext {
         }
 
         if self.disconnect && !fakeinit {
-            disconnect()?;
+            launch::background(&self.command)?;
+            return Ok(exit_codes::SUCCESS);
         }
         Err(launch::exec(&self.command).into())
     }
