@@ -84,7 +84,10 @@ mod tests {
     fn either_way_of_writing_a_dollar_sign() {
         for (written, meant) in [
             ("echo $HOME $(id -u) ${x} $?", "echo $HOME $(id -u) ${x} $?"),
-            ("echo $$HOME $$(id -u) $${x} $$?", "echo $HOME $(id -u) ${x} $?"),
+            (
+                "echo $$HOME $$(id -u) $${x} $$?",
+                "echo $HOME $(id -u) ${x} $?",
+            ),
             ("echo $$; echo \"$$\" a$", "echo $$; echo \"$$\" a$"),
             ("echo $$$$", "echo $$"),
             ("", ""),

@@ -187,7 +187,11 @@ fn feed(events: &Receiver<Event>, mut input: impl Write, before: &Termios) {
             Err(RecvTimeoutError::Disconnected) => return,
         }
         let ready = queue.ready(written.elapsed() >= QUIET);
-        if input.write_all(&ready).and_then(|()| input.flush()).is_err() {
+        if input
+            .write_all(&ready)
+            .and_then(|()| input.flush())
+            .is_err()
+        {
             return;
         }
     }

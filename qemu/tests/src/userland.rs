@@ -59,9 +59,16 @@ impl Ran {
     fn complained(&self, code: i32, parts: &[&str]) -> Outcome {
         equal(&format!("exit code ({self:?})"), self.code, code)?;
         equal("output", self.out.as_str(), "")?;
-        equal(&format!("lines of {:?}", self.err), self.err.lines().count(), 1)?;
+        equal(
+            &format!("lines of {:?}", self.err),
+            self.err.lines().count(),
+            1,
+        )?;
         for part in parts {
-            ensure(&format!("{:?} lacks {part:?}", self.err), self.err.contains(part))?;
+            ensure(
+                &format!("{:?} lacks {part:?}", self.err),
+                self.err.contains(part),
+            )?;
         }
         Ok(())
     }
@@ -70,7 +77,10 @@ impl Ran {
     fn misused(&self, part: &str) -> Outcome {
         equal(&format!("exit code ({self:?})"), self.code, 2)?;
         equal("output", self.out.as_str(), "")?;
-        ensure(&format!("{:?} lacks {part:?}", self.err), self.err.contains(part))
+        ensure(
+            &format!("{:?} lacks {part:?}", self.err),
+            self.err.contains(part),
+        )
     }
 
     fn json(&self) -> Result<Value, String> {
@@ -95,7 +105,9 @@ fn run_words(user: u32, line: &[&str]) -> Result<Ran, String> {
     if user != 0 {
         command.uid(user).gid(user);
     }
-    let output = command.output().map_err(|error| format!("{}: {error}", line[0]))?;
+    let output = command
+        .output()
+        .map_err(|error| format!("{}: {error}", line[0]))?;
     Ok(Ran {
         code: output
             .status

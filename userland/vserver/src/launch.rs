@@ -60,7 +60,10 @@ pub(crate) fn background(command: &[OsString]) -> Result<(), LaunchError> {
 fn spawn(program: &OsStr, command: &[OsString]) -> Result<(), Errno> {
     // What the kernel has passed to us has no zero bytes inside.
     let string = |text: &OsStr| CString::new(text.as_bytes()).map_err(|_| Errno::EINVAL);
-    let args: Vec<CString> = command.iter().map(|arg| string(arg)).collect::<Result<_, _>>()?;
+    let args: Vec<CString> = command
+        .iter()
+        .map(|arg| string(arg))
+        .collect::<Result<_, _>>()?;
     let environment: Vec<CString> = std::env::vars_os()
         .map(|(mut entry, value)| {
             entry.push("=");

@@ -17,22 +17,26 @@ pub const TESTS: &[Test] = &[
 const ALL: u64 = (1 << 41) - 1;
 /// What `--secure` gives up: the fifteen of 2002 and the ten that came later.
 const SECURE: [u32; 25] = [
-    9, 11, 12, 13, 14, 15, 16, 17, 20, 21, 22, 23, 24, 25, 27, 30, 32, 33, 34, 35, 36, 37, 38, 39, 40,
+    9, 11, 12, 13, 14, 15, 16, 17, 20, 21, 22, 23, 24, 25, 27, 30, 32, 33, 34, 35, 36, 37, 38, 39,
+    40,
 ];
 
 fn secure() -> u64 {
-    SECURE.iter().fold(0, |set, bit| set | 1 << bit)
+    SECURE.iter().fold(0, |set, bit| set | (1 << bit))
 }
 
 fn numbers() -> Outcome {
     run("chcontext --ctx 300 grep s_context /proc/self/status")?
         .printed("New security context is 300\ns_context: 300\n")?;
-    run("chcontext --ctx=300 --silent grep s_context /proc/self/status")?.printed("s_context: 300\n")?;
+    run("chcontext --ctx=300 --silent grep s_context /proc/self/status")?
+        .printed("s_context: 300\n")?;
     run("chcontext --ctx 1 grep s_context /proc/self/status")?
         .printed("New security context is 1\ns_context: 1\n")?;
     for stay in ["0", "-2"] {
-        run(&format!("chcontext --ctx {stay} grep s_context /proc/self/status"))?
-            .printed("New security context is 0\ns_context: 0\n")?;
+        run(&format!(
+            "chcontext --ctx {stay} grep s_context /proc/self/status"
+        ))?
+        .printed("New security context is 0\ns_context: 0\n")?;
     }
     for new in ["chcontext", "chcontext --ctx -1", "vserver chcontext"] {
         for user in [0, USER] {
@@ -40,7 +44,10 @@ fn numbers() -> Outcome {
             let told = ran.good()?.lines().next().unwrap_or("");
             let number = told.strip_prefix("New security context is ").unwrap_or("");
             let number: i32 = number.parse().map_err(words)?;
-            ensure(&format!("handed out: {number}"), number >= CONTEXT_DYNAMIC_MIN)?;
+            ensure(
+                &format!("handed out: {number}"),
+                number >= CONTEXT_DYNAMIC_MIN,
+            )?;
             ran.printed(&format!("{told}\ns_context: {number}\n"))?;
         }
     }
@@ -50,18 +57,32 @@ fn numbers() -> Outcome {
 fn says() -> Outcome {
     let before = fs::read_to_string("/proc/sys/kernel/hostname").map_err(words)?;
     let show = "echo $(cat /proc/sys/kernel/hostname /proc/sys/kernel/domainname)";
-    let line = ["--ctx", "300", "--domainname", "yellow.pages", "--hostname", "one", "sh", "-c", show];
+    let line = [
+        "--ctx",
+        "300",
+        "--domainname",
+        "yellow.pages",
+        "--hostname",
+        "one",
+        "sh",
+        "-c",
+        show,
+    ];
     run_words(0, &[&["chcontext"], &line[..]].concat())?.printed(
         "New security context is 300\nHost name is now one\nDomain name is now yellow.pages\none yellow.pages\n",
     )?;
-    run_words(0, &[&["chcontext", "--silent"], &line[..]].concat())?.printed("one yellow.pages\n")?;
+    run_words(0, &[&["chcontext", "--silent"], &line[..]].concat())?
+        .printed("one yellow.pages\n")?;
     let after = fs::read_to_string("/proc/sys/kernel/hostname").map_err(words)?;
     equal("the host's name", after, before)
 }
 
 fn ends() -> Outcome {
     for code in [0, 1, 3, 77, 125, 255] {
-        let ran = run_words(0, &["chcontext", "--silent", "sh", "-c", &format!("exit {code}")])?;
+        let ran = run_words(
+            0,
+            &["chcontext", "--silent", "sh", "-c", &format!("exit {code}")],
+        )?;
         equal("exit code", ran.code, code)?;
     }
     let ran = run_words(0, &["chcontext", "--silent", "sh", "-c", "kill -9 $$"])?;
@@ -75,10 +96,16 @@ fn capabilities() -> Outcome {
     for (options, kept) in [
         ("", ALL),
         ("--secure", ALL & !secure()),
-        ("--secure --cap CAP_NET_RAW", ALL & !secure() | 1 << 13),
-        ("--cap cap_net_raw --secure", ALL & !secure() | 1 << 13),
-        ("--cap !CAP_SYS_CHROOT --cap !Cap_Bpf", ALL & !(1 << 18 | 1 << 39)),
-        ("--secure --cap !CAP_SYS_CHROOT", ALL & !secure() & !(1 << 18)),
+        ("--secure --cap CAP_NET_RAW", (ALL & !secure()) | (1 << 13)),
+        ("--cap cap_net_raw --secure", (ALL & !secure()) | (1 << 13)),
+        (
+            "--cap !CAP_SYS_CHROOT --cap !Cap_Bpf",
+            ALL & !((1 << 18) | (1 << 39)),
+        ),
+        (
+            "--secure --cap !CAP_SYS_CHROOT",
+            ALL & !secure() & !(1 << 18),
+        ),
         ("--cap !CAP_CHOWN --cap CAP_CHOWN", ALL),
     ] {
         let line = format!("chcontext --silent {options} cat /proc/self/status").replace("  ", " ");
@@ -87,16 +114,24 @@ fn capabilities() -> Outcome {
     }
     // Gone means gone.
     let ran = run("chcontext --silent --secure hostname stolen")?;
-    ensure(&format!("{ran:?}"), ran.code != 0 && ran.err.contains("not permitted"))
+    ensure(
+        &format!("{ran:?}"),
+        ran.code != 0 && ran.err.contains("not permitted"),
+    )
 }
 
 fn flags() -> Outcome {
     let supported = run("vserver info --json")?.json()?;
-    let supported = supported["flags_supported"].as_array().ok_or("no flags")?.clone();
+    let supported = supported["flags_supported"]
+        .as_array()
+        .ok_or("no flags")?
+        .clone();
     for flag in ["lock", "sched", "nproc", "private", "ulimit"] {
         ensure(flag, supported.contains(&flag.into()))?;
-        run(&format!("chcontext --silent --flag {flag} grep ctxflags /proc/self/status"))?
-            .printed(&format!("ctxflags: {flag}\n"))?;
+        run(&format!(
+            "chcontext --silent --flag {flag} grep ctxflags /proc/self/status"
+        ))?
+        .printed(&format!("ctxflags: {flag}\n"))?;
     }
     run("chcontext --silent --flag nproc --flag lock grep ctxflags /proc/self/status")?
         .printed("ctxflags: lock nproc\n")?;
@@ -111,7 +146,9 @@ fn flags() -> Outcome {
 
 /// Fields of `/proc/PID/stat` after the name.
 fn stat(context: i32, pid: i32) -> Result<Vec<String>, String> {
-    let ran = run(&format!("chcontext --silent --ctx {context} cat /proc/{pid}/stat"))?;
+    let ran = run(&format!(
+        "chcontext --silent --ctx {context} cat /proc/{pid}/stat"
+    ))?;
     let (_, fields) = ran.good()?.rsplit_once(") ").ok_or("no stat")?;
     Ok(fields.split(' ').map(str::to_string).collect())
 }
@@ -120,19 +157,39 @@ fn background() -> Outcome {
     let told = "/tmp/background-pid";
     let _ = fs::remove_file(told);
     // In a file: what goes on in the background would keep a pipe open.
-    let script = format!("exec >/dev/null 2>&1; echo $$ >{told}.new; mv {told}.new {told}; exec sleep 1000");
-    run_words(0, &["chcontext", "--ctx", "300", "--disconnect", "sh", "-c", &script])?
-        .printed("New security context is 300\n")?;
+    let script =
+        format!("exec >/dev/null 2>&1; echo $$ >{told}.new; mv {told}.new {told}; exec sleep 1000");
+    run_words(
+        0,
+        &[
+            "chcontext",
+            "--ctx",
+            "300",
+            "--disconnect",
+            "sh",
+            "-c",
+            &script,
+        ],
+    )?
+    .printed("New security context is 300\n")?;
     for _ in 0..500 {
         if Path::new(told).exists() {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    let pid: i32 = fs::read_to_string(told).map_err(words)?.trim().parse().map_err(words)?;
+    let pid: i32 = fs::read_to_string(told)
+        .map_err(words)?
+        .trim()
+        .parse()
+        .map_err(words)?;
     equal("alone", list(), Ok(vec![300]))?;
     let fields = stat(300, pid)?;
-    equal("a session of its own", fields[3].as_str(), pid.to_string().as_str())?;
+    equal(
+        "a session of its own",
+        fields[3].as_str(),
+        pid.to_string().as_str(),
+    )?;
     run(&format!("vkill -9 {pid}"))?.printed("")?;
     until_empty()?;
     let ran = run("chcontext --silent --disconnect /nonexistent/program")?;
@@ -148,26 +205,75 @@ fn errors() -> Outcome {
         ("chcontext --ctx 300", "<COMMAND>"),
         ("chcontext --ctx 65536 touch FILE", "from 0 to 65535"),
         ("chcontext --ctx -3 touch FILE", "from 0 to 65535"),
-        ("chcontext --ctx x touch FILE", "\"x\" is not a context number"),
-        ("chcontext --flag big touch FILE", "lock sched nproc private fakeinit hideinfo ulimit"),
+        (
+            "chcontext --ctx x touch FILE",
+            "\"x\" is not a context number",
+        ),
+        (
+            "chcontext --flag big touch FILE",
+            "lock sched nproc private fakeinit hideinfo ulimit",
+        ),
         ("chcontext --cap CAP_FOO touch FILE", "reducecap --show"),
-        ("chcontext --cap !NET_RAW touch FILE", "\"NET_RAW\" is not a capability"),
+        (
+            "chcontext --cap !NET_RAW touch FILE",
+            "\"NET_RAW\" is not a capability",
+        ),
         ("chcontext --bogus touch FILE", "--bogus"),
     ] {
         run(&line.replace("FILE", ran_file))?.misused(part)?;
     }
     let long = "x".repeat(65);
     for (user, line, parts) in [
-        (0, "chcontext --ctx 50000 touch FILE", &["cannot enter context 50000", "from 2 to 49151"][..]),
-        (0, "chcontext --ctx 1 --flag lock touch FILE", &["(context 1)"]),
-        (0, "chcontext --ctx -2 --flag lock touch FILE", &["context 0 takes no flags"]),
-        (0, "chcontext --hostname LONG touch FILE", &["host name is too long: at most 64 bytes"]),
-        (0, "chcontext --domainname LONG touch FILE", &["domain name is too long"]),
-        (USER, "chcontext --ctx 300 touch FILE", &["cannot enter context 300", "only root in context 0"]),
-        (USER, "chcontext --ctx 1 touch FILE", &["cannot become the spectator", "only root in context 0"]),
-        (USER, "chcontext --hostname x touch FILE", &["nothing was changed", "as root"]),
-        (0, "chcontext --silent --flag lock chcontext touch FILE", &["the present context is locked"]),
-        (0, "chcontext --silent chcontext --ctx 300 touch FILE", &["cannot enter context 300"]),
+        (
+            0,
+            "chcontext --ctx 50000 touch FILE",
+            &["cannot enter context 50000", "from 2 to 49151"][..],
+        ),
+        (
+            0,
+            "chcontext --ctx 1 --flag lock touch FILE",
+            &["(context 1)"],
+        ),
+        (
+            0,
+            "chcontext --ctx -2 --flag lock touch FILE",
+            &["context 0 takes no flags"],
+        ),
+        (
+            0,
+            "chcontext --hostname LONG touch FILE",
+            &["host name is too long: at most 64 bytes"],
+        ),
+        (
+            0,
+            "chcontext --domainname LONG touch FILE",
+            &["domain name is too long"],
+        ),
+        (
+            USER,
+            "chcontext --ctx 300 touch FILE",
+            &["cannot enter context 300", "only root in context 0"],
+        ),
+        (
+            USER,
+            "chcontext --ctx 1 touch FILE",
+            &["cannot become the spectator", "only root in context 0"],
+        ),
+        (
+            USER,
+            "chcontext --hostname x touch FILE",
+            &["nothing was changed", "as root"],
+        ),
+        (
+            0,
+            "chcontext --silent --flag lock chcontext touch FILE",
+            &["the present context is locked"],
+        ),
+        (
+            0,
+            "chcontext --silent chcontext --ctx 300 touch FILE",
+            &["cannot enter context 300"],
+        ),
     ] {
         let line = line.replace("FILE", ran_file).replace("LONG", &long);
         run_as(user, &line)?

@@ -42,8 +42,14 @@ fn with_empty_dev(run: impl FnOnce() -> Outcome) -> Outcome {
 fn no_module() -> Outcome {
     with_empty_dev(|| {
         for line in COMMANDS {
-            let parts = ["the kernel module is not loaded", "modprobe vserver", "insmod vserver.ko"];
-            run(line)?.complained(3, &parts).map_err(|error| format!("{line}: {error}"))?;
+            let parts = [
+                "the kernel module is not loaded",
+                "modprobe vserver",
+                "insmod vserver.ko",
+            ];
+            run(line)?
+                .complained(3, &parts)
+                .map_err(|error| format!("{line}: {error}"))?;
         }
         // What does not need it works.
         equal("rows", run("reducecap --show")?.good()?.lines().count(), 42)?;
@@ -55,8 +61,13 @@ fn not_ours() -> Outcome {
     with_empty_dev(|| {
         fs::write("/dev/vserver", "").map_err(words)?;
         for line in COMMANDS {
-            let parts = ["/dev/vserver is not the device of the vserver module", "remove the file"];
-            run(line)?.complained(3, &parts).map_err(|error| format!("{line}: {error}"))?;
+            let parts = [
+                "/dev/vserver is not the device of the vserver module",
+                "remove the file",
+            ];
+            run(line)?
+                .complained(3, &parts)
+                .map_err(|error| format!("{line}: {error}"))?;
         }
         Ok(())
     })
@@ -70,8 +81,14 @@ fn names() -> Outcome {
         ensure(command, verb.good()?.contains("Usage: "))?;
     }
     let help = run("vserver --help")?;
-    ensure("exit codes", help.good()?.contains("the kernel module is not loaded"))?;
-    ensure("version", run("vserver --version")?.good()?.starts_with("vserver "))?;
+    ensure(
+        "exit codes",
+        help.good()?.contains("the kernel module is not loaded"),
+    )?;
+    ensure(
+        "version",
+        run("vserver --version")?.good()?.starts_with("vserver "),
+    )?;
     run("vserver")?.misused("Usage: vserver")?;
     run("vserver frobnicate")?.misused("frobnicate")
 }

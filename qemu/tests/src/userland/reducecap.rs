@@ -13,7 +13,7 @@ pub const TESTS: &[Test] = &[
 fn gives_up() -> Outcome {
     for (options, bits) in [
         ("--CAP_NET_RAW", 1 << 13),
-        ("--cap_net_raw --Cap_Bpf", 1 << 13 | 1 << 39),
+        ("--cap_net_raw --Cap_Bpf", (1 << 13) | (1 << 39)),
         ("--cap CAP_CHOWN", 1),
     ] {
         let ran = run(&format!("reducecap {options} cat /proc/self/status"))?;
@@ -21,7 +21,11 @@ fn gives_up() -> Outcome {
     }
     let secured = run("reducecap --secure cat /proc/self/status")?;
     let entered = run("chcontext --silent --secure cat /proc/self/status")?;
-    equal("--secure", bounding_set(secured.good()?)?, bounding_set(entered.good()?)?)?;
+    equal(
+        "--secure",
+        bounding_set(secured.good()?)?,
+        bounding_set(entered.good()?)?,
+    )?;
     // Any user may, and it holds for setuid-root programs too: the bounding set is what counts.
     let ran = run_as(USER, "reducecap --CAP_SETUID cat /proc/self/status")?;
     equal("a user", bounding_set(ran.good()?)? & (1 << 7), 0)?;
@@ -50,7 +54,10 @@ fn shows() -> Outcome {
     equal("rows", table.lines().count(), 42)?;
     equal(
         "heading",
-        table.lines().next().map(|line| line.split_whitespace().collect::<Vec<_>>()),
+        table
+            .lines()
+            .next()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>()),
         Some(vec!["Capability", "Effective", "Permitted", "Inheritable"]),
     )?;
     equal("root has it", row(table, "CAP_NET_RAW")?, vec!["X", "X"])?;
@@ -78,7 +85,10 @@ fn errors() -> Outcome {
     for (line, part) in [
         ("reducecap", "<COMMAND>"),
         ("reducecap --secure", "<COMMAND>"),
-        ("reducecap --CAP_FOO touch FILE", "\"CAP_FOO\" is not a capability"),
+        (
+            "reducecap --CAP_FOO touch FILE",
+            "\"CAP_FOO\" is not a capability",
+        ),
         ("reducecap --flag big touch FILE", "the flags are"),
         ("reducecap --json touch FILE", "--show"),
         ("reducecap --bogus touch FILE", "--bogus"),

@@ -42,8 +42,15 @@ fn reaches() -> Outcome {
         equal(options, ended_by(&sitter)?, signal)?;
     }
     // Of the host, of a handed-out number, several at once.
-    let sitters = [Sitter::idle(0)?, Sitter::idle(CONTEXT_NEW)?, Sitter::idle(300)?];
-    let pids: Vec<String> = sitters.iter().map(|sitter| sitter.pid.to_string()).collect();
+    let sitters = [
+        Sitter::idle(0)?,
+        Sitter::idle(CONTEXT_NEW)?,
+        Sitter::idle(300)?,
+    ];
+    let pids: Vec<String> = sitters
+        .iter()
+        .map(|sitter| sitter.pid.to_string())
+        .collect();
     run(&format!("vkill -0 {}", pids.join(" ")))?.printed("")?;
     for sitter in &sitters {
         ensure("signal 0 kills nobody", alive(sitter)?)?;
@@ -69,7 +76,10 @@ fn errors() -> Outcome {
     }
     run("vkill 999999")?.complained(
         1,
-        &["vkill: cannot signal process 999999: there is no such process", "vps ax"],
+        &[
+            "vkill: cannot signal process 999999: there is no such process",
+            "vps ax",
+        ],
     )?;
     // One that is missing does not spare the others.
     let sitter = Sitter::idle(300)?;
@@ -77,14 +87,21 @@ fn errors() -> Outcome {
     equal("the other", ended_by(&sitter)?, 15)?;
     drop(sitter);
     let sitter = Sitter::idle(300)?;
-    run_as(USER, &format!("vkill {}", sitter.pid))?
-        .complained(4, &["vkill: cannot become the spectator", "as root in context 0"])?;
-    run(&format!("chcontext --silent --ctx 301 vkill {}", sitter.pid))?.complained(4, &["only root in context 0"])?;
+    run_as(USER, &format!("vkill {}", sitter.pid))?.complained(
+        4,
+        &["vkill: cannot become the spectator", "as root in context 0"],
+    )?;
+    run(&format!(
+        "chcontext --silent --ctx 301 vkill {}",
+        sitter.pid
+    ))?
+    .complained(4, &["only root in context 0"])?;
     // Nobody signals the spectator's processes from outside, nor can vkill, inside, as a spectator.
     let spectator = Sitter::idle(CONTEXT_SPECTATOR)?;
     run(&format!("vkill {}", spectator.pid))?.complained(4, &["not permitted", "context 1"])?;
     let private = Sitter::new(302, FLAG_PRIVATE, || Ok(()))?;
-    run(&format!("vkill {}", private.pid))?.complained(4, &["cannot enter context 302", "private"])?;
+    run(&format!("vkill {}", private.pid))?
+        .complained(4, &["cannot enter context 302", "private"])?;
     for sitter in [&sitter, &spectator, &private] {
         ensure("unharmed", alive(sitter)?)?;
     }
