@@ -43,6 +43,7 @@ mod c {
         pub(super) fn vserver_tracers_unlock();
         pub(super) fn vserver_rlimit_nproc() -> c_ulong;
         pub(super) fn vserver_is_machine_init(task: *mut bindings::task_struct) -> bool;
+        pub(super) fn vserver_mark(task: *mut bindings::task_struct);
         pub(super) fn vserver_same_process(
             a: *mut bindings::task_struct,
             b: *mut bindings::task_struct,
@@ -210,6 +211,12 @@ pub(crate) fn rlimit_nproc() -> u64 {
 pub(crate) fn is_machine_init(task: &Task) -> bool {
     // SAFETY: A `&Task` is a valid task.
     unsafe { c::vserver_is_machine_init(task.as_ptr()) }
+}
+
+/// Marks a task that is about to be in a context: the caller, or one that does not run yet.
+pub(crate) fn mark(task: &Task) {
+    // SAFETY: A valid task; nobody else changes its flags meanwhile.
+    unsafe { c::vserver_mark(task.as_ptr()) }
 }
 
 /// Whether two tasks are threads of one process.

@@ -21,7 +21,6 @@
 	W(security_task_free)			\
 	W(pidfs_exit)				\
 	W(security_task_kill)			\
-	W(kill_pid_info_type)			\
 	W(do_pidfd_send_signal)			\
 	W(__f_setown)				\
 	W(security_ptrace_access_check)		\
@@ -64,7 +63,8 @@
 /*
  * vserver_orig_NAME(...) runs the original behind its fentry site. The middle of a function has no
  * ENDBR, so it is reached by a return, not by an indirect jump: valid with IBT, and the
- * return thunk keeps the machine's return mitigations.
+ * return thunk keeps the machine's return mitigations. Itself it is called directly only, and
+ * needs no ENDBR.
  */
 #define W(name)								\
 	extern void vserver_wrap_##name(void);				\
@@ -73,7 +73,6 @@
 	    ".globl vserver_orig_" #name "\n"				\
 	    ".type vserver_orig_" #name ", @function\n"			\
 	    "vserver_orig_" #name ":\n"					\
-	    ASM_ENDBR							\
 	    "pushq vserver_addr_" #name "(%rip)\n"			\
 	    ASM_RET							\
 	    ".size vserver_orig_" #name ", .-vserver_orig_" #name "\n"	\

@@ -112,15 +112,6 @@ int vserver_pid_nr(struct pid *pid, struct pid_namespace *ns)
 }
 
 /*
- * Whether a signal is a process's own doing: kill_pid_info_type() is also the way of timers and
- * drivers, in interrupts, where current is somebody else.
- */
-bool vserver_signal_from_user(struct kernel_siginfo *info)
-{
-	return info == SEND_SIG_NOINFO || (info != SEND_SIG_PRIV && SI_FROMUSER(info));
-}
-
-/*
  * struct proc_inode as fs/proc/internal.h of this series has it: that header refuses to be
  * included by a module. The guest tests of /proc fail at once if the layout moves.
  */

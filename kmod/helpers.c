@@ -108,6 +108,12 @@ bool vserver_is_machine_init(struct task_struct *task)
 	return is_global_init(task);
 }
 
+/* The task is the caller or does not run yet. */
+void vserver_mark(struct task_struct *task)
+{
+	task->flags |= PF_IN_CONTEXT;
+}
+
 bool vserver_same_process(struct task_struct *a, struct task_struct *b)
 {
 	return same_thread_group(a, b);

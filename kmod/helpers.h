@@ -4,7 +4,27 @@
 #define VSERVER_HELPERS_H
 
 #include <linux/pid_types.h>
+#include <linux/sched.h>
 #include <linux/types.h>
+
+/*
+ * In the stock lane a task in a context has this bit of its flags. The kernel does not use it: the
+ * name goes when it does, and then this does not compile. A task sets it in ENTER, its children
+ * inherit it, nobody takes it away. So the question whether anybody is in a context at all, which
+ * is asked far more often than any other, needs no look-up.
+ */
+#ifndef CONFIG_SECURITY_VSERVER
+#define PF_IN_CONTEXT PF__HOLE__40000000
+#else
+#define PF_IN_CONTEXT 0
+#endif
+
+/* Whether neither the caller nor the task is in a context: then nothing stands between them. */
+static __always_inline bool vserver_outside(const struct task_struct *task)
+{
+	return PF_IN_CONTEXT &&
+	       !((READ_ONCE(current->flags) | READ_ONCE(task->flags)) & PF_IN_CONTEXT);
+}
 
 struct cred;
 struct pid;
@@ -23,6 +43,7 @@ void vserver_reap_flush(void);
 bool vserver_single_threaded(void);
 unsigned long vserver_rlimit_nproc(void);
 bool vserver_is_machine_init(struct task_struct *task);
+void vserver_mark(struct task_struct *task);
 bool vserver_same_process(struct task_struct *a, struct task_struct *b);
 u64 vserver_boottime_ns(void);
 unsigned int vserver_cap_last(void);
@@ -59,8 +80,6 @@ struct inode *vserver_path_inode(const struct path *path);
 struct dentry *vserver_pidfs_dentry(struct dentry *dentry);
 int vserver_scm_check(struct scm_cookie *cookie);
 int vserver_pid_nr(struct pid *pid, struct pid_namespace *ns);
-struct kernel_siginfo;
-bool vserver_signal_from_user(struct kernel_siginfo *info);
 struct task_struct *vserver_proc_task(struct inode *inode);
 long vserver_getpriority(const struct pt_regs *regs, bool ia32);
 long vserver_ioprio_set(const struct pt_regs *regs, bool ia32);
@@ -74,5 +93,6 @@ unsigned int vserver_hooks_total(void);
 /* Rust, called from C. */
 void vserver_reap(void);
 bool vserver_task_in_view(struct task_struct *task);
+bool vserver_same_context(struct task_struct *a, struct task_struct *b);
 
 #endif

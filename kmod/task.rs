@@ -21,7 +21,7 @@
 
 use crate::{
     context::Context,
-    ffi::MapGuard,
+    ffi::{self, MapGuard},
     uapi::CONTEXT_ROOT, //
 };
 use core::{ffi::c_void, mem::ManuallyDrop, ptr};
@@ -92,6 +92,7 @@ impl Prepared {
         let context = Arc::into_raw(self.context).cast_mut();
         self.entry.context.store(context, Release);
         let new = KBox::into_raw(self.entry);
+        ffi::mark(task);
         let guard = MapGuard::new();
         let old = place::exchange(task.as_ptr(), new);
         drop(guard);
@@ -201,6 +202,25 @@ fn numbers_of_members(one: &Task, other: &Task) -> (i32, i32) {
         }
     };
     (number(one), number(other))
+}
+
+/// Whether two tasks are in the same context, which is not context 0. From `ftrace_fast.c`.
+///
+/// # Safety
+///
+/// Both tasks must be valid during the call, and the caller in an RCU read-side section (holding
+/// tasklist_lock is one).
+#[cfg(not(CONFIG_SECURITY_VSERVER))]
+#[no_mangle]
+unsafe extern "C" fn vserver_same_context(
+    a: *mut bindings::task_struct,
+    b: *mut bindings::task_struct,
+) -> bool {
+    // SAFETY: By contract; `Task` is a transparent wrapper of `task_struct`.
+    let (a, b) = unsafe { (&*a.cast::<Task>(), &*b.cast::<Task>()) };
+    let (a, b) = (place::find(a), place::find(b));
+    // SAFETY: As in `numbers_of_members`, by contract.
+    !a.is_null() && !b.is_null() && unsafe { (*a).number == (*b).number }
 }
 
 /// The context that a task is in, `None` for context 0.

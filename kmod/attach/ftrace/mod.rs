@@ -24,28 +24,9 @@ use super::{as_task, errno, Inside};
 use crate::hooks;
 use core::{
     ffi::{c_int, c_long, c_uint, c_ulong, c_void},
-    mem::offset_of,
     ptr,
 };
-use kernel::{bindings, error::code::*, seq_file::SeqFile, sync::rcu, task::Task};
-
-/// The task that a pid names as a process or thread, as `pid_task`, which is on the way of every
-/// signal, but inline.
-///
-/// # Safety
-///
-/// `pid` must be valid; under RCU or tasklist_lock, or with preemption off.
-#[inline]
-unsafe fn task_of<'a>(pid: *mut bindings::pid) -> Option<&'a Task> {
-    // SAFETY: By contract; the list's head is changed as a whole only.
-    let first = unsafe { (&raw const (*pid).tasks[0].first).read_volatile() };
-    if first.is_null() {
-        return None;
-    }
-    let task = first.wrapping_byte_sub(offset_of!(bindings::task_struct, pid_links));
-    // SAFETY: The lists of this kind link tasks by the first of their `pid_links`.
-    Some(unsafe { as_task(task.cast()) })
-}
+use kernel::{bindings, error::code::*, seq_file::SeqFile, sync::rcu};
 
 // SAFETY of all wrappers: each is called in place of the kernel function in its name, by that
 // function's callers, so its arguments satisfy that function's contract; each passes them on

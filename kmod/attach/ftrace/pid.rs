@@ -5,7 +5,6 @@
 use super::*;
 
 extern "C" {
-    fn vserver_orig_find_vpid(nr: c_int) -> *mut bindings::pid;
     fn vserver_orig_find_get_pid(nr: c_int) -> *mut bindings::pid;
     fn vserver_orig_find_ge_pid(nr: c_int, ns: *mut bindings::pid_namespace) -> *mut bindings::pid;
     fn vserver_orig_find_task_by_pid_ns(
@@ -21,23 +20,6 @@ extern "C" {
     fn vserver_pid_listed(pid: *mut bindings::pid) -> bool;
     #[link_name = "put_pid"]
     fn vserver_put_pid(pid: *mut bindings::pid);
-}
-
-#[no_mangle]
-unsafe extern "C" fn vserver_wrap_find_vpid(nr: c_int) -> *mut bindings::pid {
-    // SAFETY: See above.
-    let pid = unsafe { vserver_orig_find_vpid(nr) };
-    if pid.is_null() {
-        return pid;
-    }
-    // SAFETY: The callers hold the RCU read lock or tasklist_lock for their own use of it.
-    let task = unsafe { task_of(pid) };
-    // SAFETY: As above. A group or session of that number may have members in view.
-    if task.is_some_and(hooks::pid::task_in_view) || unsafe { vserver_pid_in_view(pid) } {
-        pid
-    } else {
-        ptr::null_mut()
-    }
 }
 
 #[no_mangle]

@@ -11,12 +11,6 @@ extern "C" {
         sig: c_int,
         cred: *const bindings::cred,
     ) -> c_int;
-    fn vserver_orig_kill_pid_info_type(
-        sig: c_int,
-        info: *mut bindings::kernel_siginfo,
-        pid: *mut bindings::pid,
-        kind: c_uint,
-    ) -> c_int;
     fn vserver_orig___f_setown(
         file: *mut bindings::file,
         pid: *mut bindings::pid,
@@ -25,12 +19,11 @@ extern "C" {
     );
 
     fn vserver_pid_all_in_view(pid: *mut bindings::pid, kind: c_uint) -> bool;
-    fn vserver_process_in_view(pid: *mut bindings::pid) -> bool;
-    fn vserver_signal_from_user(info: *mut bindings::kernel_siginfo) -> bool;
 }
 
+/// Behind `ftrace_fast.c`: somebody concerned is in a context.
 #[no_mangle]
-unsafe extern "C" fn vserver_wrap_security_task_kill(
+unsafe extern "C" fn vserver_slow_security_task_kill(
     task: *mut bindings::task_struct,
     info: *mut bindings::kernel_siginfo,
     sig: c_int,
@@ -46,21 +39,6 @@ unsafe extern "C" fn vserver_wrap_security_task_kill(
     }
     // SAFETY: See above.
     unsafe { vserver_orig_security_task_kill(task, info, sig, cred) }
-}
-
-#[no_mangle]
-unsafe extern "C" fn vserver_wrap_kill_pid_info_type(
-    sig: c_int,
-    info: *mut bindings::kernel_siginfo,
-    pid: *mut bindings::pid,
-    kind: c_uint,
-) -> c_int {
-    // SAFETY: The caller holds the pid; the information is its own, or one of the special values.
-    if unsafe { !vserver_process_in_view(pid) && vserver_signal_from_user(info) } {
-        return ESRCH.to_errno();
-    }
-    // SAFETY: See above.
-    unsafe { vserver_orig_kill_pid_info_type(sig, info, pid, kind) }
 }
 
 /// Who gets a signal when the file is ready, sent by the kernel later, in whoever's name: so what
