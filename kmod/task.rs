@@ -204,13 +204,12 @@ fn numbers_of_members(one: &Task, other: &Task) -> (i32, i32) {
     (number(one), number(other))
 }
 
-/// Whether two tasks are in the same context, which is not context 0. From `ftrace_fast.c`: on
-/// the way of kill(2), so in as few instructions as it takes.
+/// Whether two tasks are in the same context, which is not context 0. From `ftrace_fast.c`.
 ///
 /// # Safety
 ///
-/// Both tasks must be valid during the call, and their callers in an RCU read-side section (holding
-/// a spinlock or tasklist_lock is one).
+/// Both tasks must be valid during the call, and the caller in an RCU read-side section (holding
+/// tasklist_lock is one).
 #[cfg(not(CONFIG_SECURITY_VSERVER))]
 #[no_mangle]
 unsafe extern "C" fn vserver_same_context(
