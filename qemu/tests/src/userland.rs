@@ -11,7 +11,7 @@ use std::{
     fs,
     os::unix::process::{CommandExt, ExitStatusExt},
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
 };
 use vserver_uapi::*;
 
@@ -101,7 +101,8 @@ fn run(line: &str) -> Result<Ran, String> {
 /// Runs a program with arguments that have spaces.
 fn run_words(user: u32, line: &[&str]) -> Result<Ran, String> {
     let mut command = Command::new(line[0]);
-    command.args(&line[1..]);
+    // Inherited: a null one needs a /dev.
+    command.args(&line[1..]).stdin(Stdio::inherit());
     if user != 0 {
         command.uid(user).gid(user);
     }

@@ -208,7 +208,7 @@ fn reason(operation: Operation, errno: Errno) -> &'static str {
     use Operation::{Enter, Get, Info, List, Open, Signal, Stay};
     match (operation, errno) {
         (Enter(number), Errno::EPERM) if number == vserver_uapi::CONTEXT_NEW => {
-            "the present context is locked"
+            "the present context is locked, or is the spectator's, or a debugger holds the process"
         }
         (Enter(_), Errno::EPERM) => {
             "only root in context 0 may, and nobody into a private context or out of a locked one"
@@ -240,7 +240,7 @@ fn hint(operation: Operation, errno: Errno) -> Option<&'static str> {
     use Operation::{Enter, Get, Open, Signal, Stay};
     Some(match (operation, errno) {
         (Enter(vserver_uapi::CONTEXT_NEW), Errno::EPERM) => {
-            "leave out --ctx's change of context: -2 stays in it"
+            "stay in the context with --ctx -2, or ask from another one"
         }
         (Enter(_), Errno::EPERM) => "run it as root in context 0, or ask for a new context with -1",
         (Stay, Errno::EPERM) => "leave out the flag fakeinit",

@@ -14,6 +14,7 @@ use clap::Parser;
 use clap::Subcommand;
 use std::ffi::OsString;
 use std::path::Path;
+use std::str::FromStr;
 
 /// Virtual servers on one kernel
 ///
@@ -120,6 +121,12 @@ pub(crate) fn run(args: Vec<OsString>) -> u8 {
     }
 }
 
+/// Parse a value of the library's; a refusal also says what would be right.
+pub(crate) fn value<T: FromStr<Err = libvserver::Error>>(text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|error| message(&anyhow::Error::new::<libvserver::Error>(error)))
+}
+
 /// An error in one line: what, and what to do.
 pub(crate) fn message(error: &anyhow::Error) -> String {
     let hint = error
@@ -209,6 +216,8 @@ mod tests {
             "chcontext --cap CAP_FOO true",
             "chcontext --cap !NET_RAW true",
             "reducecap",
+            "chcontext --secrue true",
+            "reducecap --secrue true",
             "reducecap --CAP_FOO true",
             "reducecap --json true",
             "vkill",

@@ -3,6 +3,7 @@
 //! `chcontext`: run a command in another security context.
 
 use super::Verb;
+use crate::cli::value;
 use crate::exit_codes;
 use crate::exit_codes::Style;
 use crate::launch;
@@ -34,7 +35,7 @@ const NAME_MAX: usize = 64;
 #[command(name = "chcontext", max_term_width = 100)]
 pub(crate) struct Chcontext {
     /// Keep a capability that --secure would give up, or, with a leading "!", give it up
-    #[arg(long, value_name = "[!]CAP_X")]
+    #[arg(long, value_name = "[!]CAP_X", value_parser = value::<Change>)]
     cap: Vec<Change>,
 
     /// The context: a number, -1 for a new one, or -2 for the present one
@@ -42,6 +43,7 @@ pub(crate) struct Chcontext {
         long,
         value_name = "N",
         default_value = "-1",
+        value_parser = value::<Request>,
         allow_negative_numbers = true
     )]
     ctx: Request,
@@ -55,7 +57,7 @@ pub(crate) struct Chcontext {
     domainname: Option<OsString>,
 
     /// Set a flag of the context: lock, sched, nproc, private, fakeinit, hideinfo or ulimit
-    #[arg(long, value_name = "FLAG")]
+    #[arg(long, value_name = "FLAG", value_parser = value::<Flags>)]
     flag: Vec<Flags>,
 
     /// The host name inside
@@ -71,7 +73,7 @@ pub(crate) struct Chcontext {
     silent: bool,
 
     /// The command and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(required = true, trailing_var_arg = true)]
     command: Vec<OsString>,
 }
 

@@ -3,6 +3,7 @@
 //! `reducecap`: give up capabilities for good, then run a command.
 
 use super::Verb;
+use crate::cli::value;
 use crate::columns;
 use crate::columns::Align;
 use crate::columns::Column;
@@ -49,19 +50,15 @@ pub(crate) struct Reducecap {
     json: bool,
 
     /// Set a flag of the present context: lock, sched, nproc, private, fakeinit, hideinfo or ulimit
-    #[arg(long, value_name = "FLAG")]
+    #[arg(long, value_name = "FLAG", value_parser = value::<Flags>)]
     flag: Vec<Flags>,
 
     /// Give up a capability; the same as --CAP_X
-    #[arg(long, value_name = "CAP_X")]
+    #[arg(long, value_name = "CAP_X", value_parser = value::<Name>)]
     cap: Vec<Name>,
 
     /// The command and its arguments
-    #[arg(
-        required_unless_present = "show",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
+    #[arg(required_unless_present = "show", trailing_var_arg = true)]
     command: Vec<OsString>,
 }
 
