@@ -21,8 +21,18 @@ die() {
 }
 
 [ "$(uname -m)" = x86_64 ] || die "this needs an x86-64 machine, this is $(uname -m)"
-[ "$(id -u)" = 0 ] ||
-	die "building needs root for now (chroot, mounts). Run the same command as root, for example: sudo make ${1:-run}"
+# Without root: as the root user of a user namespace, if the two programs for that are there.
+if [ "$(id -u)" != 0 ]; then
+	PATH=$PATH:/usr/sbin:/sbin
+	missing=
+	command -v mmdebstrap >/dev/null || missing="$missing mmdebstrap"
+	command -v newuidmap >/dev/null || missing="$missing uidmap"
+	[ -z "$missing" ] ||
+		die "without root, this needs:$missing. Run once: sudo apt-get install -y --no-install-recommends$missing"
+	unshare --map-root-user --map-auto --mount true 2>/dev/null ||
+		die "this user cannot have a user namespace with further users. Run as root: sudo make ${1:-run}"
+	exec unshare --map-root-user --map-auto --mount --propagation private -- "$0" "$@"
+fi
 
 share=
 if [ -n "${SHARE:-}" ]; then
@@ -90,7 +100,8 @@ mkdir -p "$root/kernel"
 export here cache root share
 exec unshare --mount --propagation private -- bash -c '
 	set -e
-	mount -t proc proc "$root/proc"
+	# One of our own only where nobody is above us.
+	mount -t proc proc "$root/proc" 2>/dev/null || mount --rbind /proc "$root/proc"
 	mount --rbind /sys "$root/sys"
 	mount --rbind /dev "$root/dev"
 	mount --bind "$here" "$root/src"
