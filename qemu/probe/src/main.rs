@@ -81,15 +81,17 @@ fn run(cli: &Cli) -> Result<()> {
     }
     let overhead = clock::calibrate()?;
     sys::take_turns()?;
+    use_up_short_pids()?;
     let crowds = [
         Crowd::new(cli.processes, false)?,
         Crowd::new(cli.contexts, true)?,
     ];
-    let result = if cli.inside {
-        inside(|| measure(cli, overhead))
-    } else {
+    let result = in_child(|| {
+        if cli.inside {
+            module::enter_new()?;
+        }
         measure(cli, overhead)
-    };
+    });
     // The last one first: each waits until all is as it was before it.
     for crowd in crowds.into_iter().rev() {
         crowd.end()?;
@@ -97,11 +99,29 @@ fn run(cli: &Cli) -> Result<()> {
     result
 }
 
-/// Runs something in a child that has entered a new context.
-fn inside(run: impl FnOnce() -> Result<()>) -> Result<()> {
+/// The kernel finds a pid up to this one in a step less than those above, and a machine that has just
+/// started would give such a pid to the first runs only.
+const SHORT_PID: i32 = 4095;
+
+/// Lets every process from here on have a pid that takes as long to be found.
+fn use_up_short_pids() -> Result<()> {
+    loop {
+        let pid = sys::fork()?;
+        if pid == 0 {
+            sys::exit_now(0);
+        }
+        waitpid(Pid::from_raw(pid), None)?;
+        if pid > SHORT_PID {
+            return Ok(());
+        }
+    }
+}
+
+/// Runs something in a child.
+fn in_child(run: impl FnOnce() -> Result<()>) -> Result<()> {
     let pid = sys::fork()?;
     if pid == 0 {
-        let code = match module::enter_new().and_then(|()| run()) {
+        let code = match run() {
             Ok(()) => 0,
             Err(error) => {
                 eprintln!("probe: {error:#}");
@@ -113,7 +133,7 @@ fn inside(run: impl FnOnce() -> Result<()>) -> Result<()> {
     let status = waitpid(Pid::from_raw(pid), None)?;
     ensure!(
         matches!(status, WaitStatus::Exited(_, 0)),
-        "the measuring process inside the context failed"
+        "the measuring process has failed"
     );
     Ok(())
 }

@@ -64,6 +64,7 @@ The machine is QEMU without KVM, one processor, `-icount shift=0,sleep=off`: the
 per instruction, which the probe (`qemu/probe`) verifies at the start of every run (1,000 instructions
 must read 1,002) and without which it refuses to run. So the counts are exact and free of noise from the
 machine below; what differs between two runs is the guest's own doing (allocators, timers, page caches).
+All processes have pids above 4,095, which take a step more to be found than those below.
 Caches, branch prediction and TLB misses cost nothing there: these are counts, not times. By hand:
 
     make exec ICOUNT=1 CMD='probe'
