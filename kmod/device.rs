@@ -136,6 +136,8 @@ fn enter(arg: usize) -> Result {
     let file = reserve_fd(&request, Some(&context))?;
     write_entered(arg, request, context.number(), &file)?;
     let entry = task::Prepared::new(&context)?;
+    // Last, as it is not undone. Who has failed with it has the same namespaces as before.
+    ffi::own_nsproxy()?;
 
     // Nothing below fails.
     entry.install(current!());

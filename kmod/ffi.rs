@@ -38,6 +38,8 @@ mod c {
         pub(super) fn vserver_reap_later();
         pub(super) fn vserver_reap_flush();
         pub(super) fn vserver_single_threaded() -> bool;
+        #[cfg(not(CONFIG_SECURITY_VSERVER))]
+        pub(super) fn vserver_threads() -> c_uint;
         pub(super) fn vserver_is_traced() -> bool;
         pub(super) fn vserver_tracers_lock() -> c_int;
         pub(super) fn vserver_tracers_unlock();
@@ -51,6 +53,8 @@ mod c {
         pub(super) fn vserver_boottime_ns() -> u64;
         pub(super) fn vserver_cap_last() -> c_uint;
         pub(super) fn vserver_cred_without(caps: u64) -> *mut bindings::cred;
+        pub(super) fn vserver_own_nsproxy() -> c_int;
+        pub(super) fn vserver_resolve() -> c_int;
         pub(super) fn vserver_is_admin() -> bool;
         pub(super) fn vserver_get_task(nr: c_int) -> *mut bindings::task_struct;
         pub(super) fn vserver_module_get();
@@ -176,6 +180,13 @@ pub(crate) fn single_threaded() -> bool {
     unsafe { c::vserver_single_threaded() }
 }
 
+/// How many threads the current process has.
+#[cfg(not(CONFIG_SECURITY_VSERVER))]
+pub(crate) fn threads() -> u32 {
+    // SAFETY: Looks at `current` only.
+    unsafe { c::vserver_threads() }
+}
+
 /// While it lives, no tracer attaches to the current process.
 pub(crate) struct TracersGuard(());
 
@@ -235,6 +246,19 @@ pub(crate) fn boottime_ns() -> u64 {
 pub(crate) fn cap_last() -> u32 {
     // SAFETY: No preconditions.
     unsafe { c::vserver_cap_last() }
+}
+
+/// Finds the kernel's functions that are not exported. `ENOENT`: the log names one that is missing.
+pub(crate) fn resolve() -> Result {
+    // SAFETY: Called once, from module init, before anything that calls them.
+    to_result(unsafe { c::vserver_resolve() })
+}
+
+/// Gives the caller a set of namespaces that it shares with nobody; the namespaces are the same.
+/// `ENOMEM` is the only error.
+pub(crate) fn own_nsproxy() -> Result {
+    // SAFETY: Process context; changes `current` only, which holds no lock that this takes.
+    to_result(unsafe { c::vserver_own_nsproxy() })
 }
 
 /// Whether the caller has CAP_SYS_ADMIN over the machine.

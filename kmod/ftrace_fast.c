@@ -31,7 +31,7 @@
 /* Whether nothing stands between the caller and a task, for reasons that are plain to see. */
 static __always_inline bool plainly_near(const struct task_struct *task)
 {
-	return task == current || vserver_outside(task);
+	return vserver_shares_nsproxy(task) || vserver_outside(task);
 }
 
 extern int vserver_orig_security_task_kill(struct task_struct *task, struct kernel_siginfo *info,

@@ -7,12 +7,12 @@
  */
 #include <linux/ftrace.h>
 #include <linux/delay.h>
-#include <linux/kprobes.h>
 #include <linux/linkage.h>
 #include <linux/log2.h>
 #include <linux/objtool.h>
 
 #include "helpers.h"
+#include "unexported.h"
 
 #ifndef CONFIG_SECURITY_VSERVER
 
@@ -82,44 +82,6 @@
 VSERVER_WRAPS(W)
 #undef W
 
-/*
- * Functions of the kernel that are not exported, by the same way in: their ENDBR may be sealed.
- * NAME(...) of this list is vserver_call_NAME(...).
- */
-#define VSERVER_UNEXPORTED(U)						\
-	U(kallsyms_lookup_name, unsigned long, (const char *name))	\
-	U(ftrace_location, unsigned long, (unsigned long address))	\
-	U(alloc_ftrace_hash, struct ftrace_hash *, (int size_bits))	\
-	U(free_ftrace_hash, void, (struct ftrace_hash *hash))		\
-	U(add_ftrace_hash_entry_direct, struct ftrace_func_entry *,	\
-	  (struct ftrace_hash *hash, unsigned long ip, unsigned long direct)) \
-	U(update_ftrace_direct_add, int, (struct ftrace_ops *ops, struct ftrace_hash *hash)) \
-	U(update_ftrace_direct_del, int, (struct ftrace_ops *ops, struct ftrace_hash *hash))
-
-#define U(name, type, arguments)					\
-	unsigned long vserver_at_##name;				\
-	asm(".pushsection .text, \"ax\"\n"				\
-	    ".type vserver_call_" #name ", @function\n"			\
-	    "vserver_call_" #name ":\n"					\
-	    ASM_ENDBR							\
-	    "pushq vserver_at_" #name "(%rip)\n"			\
-	    ASM_RET							\
-	    ".size vserver_call_" #name ", .-vserver_call_" #name "\n"	\
-	    ".popsection\n");						\
-	extern type vserver_call_##name arguments;			\
-	STACK_FRAME_NON_STANDARD(vserver_call_##name);
-VSERVER_UNEXPORTED(U)
-#undef U
-
-static const struct unexported {
-	const char *name;
-	unsigned long *address;
-} unexported[] = {
-#define U(fn, type, arguments) { .name = #fn, .address = &vserver_at_##fn },
-	VSERVER_UNEXPORTED(U)
-#undef U
-};
-
 struct wrap {
 	const char *name;
 	void (*handler)(void);
@@ -138,29 +100,6 @@ static struct ftrace_ops ops = { .flags = FTRACE_OPS_FL_PERMANENT };
 
 /* What is attached; NULL: nothing. */
 static struct ftrace_hash *attached;
-
-static int resolve_unexported(void)
-{
-	struct kprobe probe = { .symbol_name = unexported[0].name };
-	int error = register_kprobe(&probe);
-	size_t i;
-
-	if (error) {
-		pr_err("vserver: %s cannot be found (error %d)\n", unexported[0].name, error);
-		return error;
-	}
-	*unexported[0].address = (unsigned long)probe.addr;
-	unregister_kprobe(&probe);
-
-	for (i = 1; i < ARRAY_SIZE(unexported); i++) {
-		*unexported[i].address = vserver_call_kallsyms_lookup_name(unexported[i].name);
-		if (!*unexported[i].address) {
-			pr_err("vserver: this kernel has no %s\n", unexported[i].name);
-			return -ENOENT;
-		}
-	}
-	return 0;
-}
 
 static int resolve_wraps(void)
 {
@@ -238,9 +177,7 @@ int vserver_attach(void)
 	struct ftrace_hash *hash;
 	int error;
 
-	error = resolve_unexported();
-	if (!error)
-		error = resolve_wraps();
+	error = resolve_wraps();
 	if (error)
 		return error;
 	hash = hash_of(0, ARRAY_SIZE(wraps));

@@ -12,8 +12,12 @@
 #include <linux/resource.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/task_stack.h>
 #include <linux/uidgid.h>
 #include <net/scm.h>
+#include <asm/syscall.h>
+#include <asm/unistd.h>
+#include <asm/unistd_32_ia32.h>
 
 #include "helpers.h"
 
@@ -99,6 +103,16 @@ long vserver_ioprio_set(const struct pt_regs *regs, bool ia32)
 	if (result || which != IOPRIO_WHO_USER || !who)
 		return result;
 	return user_in_view(make_kuid(current_user_ns(), who)) ? 0 : -ESRCH;
+}
+
+/* Whether the caller is in kill(-1). */
+bool vserver_kills_all(void)
+{
+	struct pt_regs *regs = task_pt_regs(current);
+
+	if (in_ia32_syscall())
+		return regs->orig_ax == __NR_ia32_kill && (int)regs->bx == -1;
+	return regs->orig_ax == __NR_kill && (int)regs->di == -1;
 }
 
 struct inode *vserver_dentry_inode(struct dentry *dentry)

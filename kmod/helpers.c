@@ -11,6 +11,7 @@
 #include <linux/idr.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/nsproxy.h>
 #include <linux/pid.h>
 #include <linux/preempt.h>
 #include <linux/ptrace.h>
@@ -23,6 +24,7 @@
 #include <linux/workqueue.h>
 
 #include "helpers.h"
+#include "unexported.h"
 
 /*
  * Guards the writers of the task map. Taken with interrupts off, because security_task_free()
@@ -98,6 +100,11 @@ bool vserver_single_threaded(void)
 	return get_nr_threads(current) == 1 && thread_group_empty(current);
 }
 
+unsigned int vserver_threads(void)
+{
+	return get_nr_threads(current);
+}
+
 unsigned long vserver_rlimit_nproc(void)
 {
 	return rlimit(RLIMIT_NPROC);
@@ -143,6 +150,21 @@ struct cred *vserver_cred_without(u64 caps)
 	cred->cap_bset = cap_drop(cred->cap_bset, drop);
 	cred->cap_ambient = cap_drop(cred->cap_ambient, drop);
 	return cred;
+}
+
+/*
+ * Gives the caller a set of namespaces of its own, of the same namespaces: see
+ * vserver_shares_nsproxy().
+ */
+int vserver_own_nsproxy(void)
+{
+	struct nsproxy *own = vserver_call_create_new_namespaces(0, current, current_user_ns(),
+								 current->fs);
+
+	if (IS_ERR(own))
+		return PTR_ERR(own);
+	vserver_call_switch_task_namespaces(current, own);
+	return 0;
 }
 
 /* Whether init_user_ns capability CAP_SYS_ADMIN is held; no audit of a mere question. */

@@ -19,6 +19,16 @@
 #define PF_IN_CONTEXT 0
 #endif
 
+/*
+ * Whether the task shares the caller's set of namespaces, and so its context: ENTER gives each task
+ * a set of its own (vserver_own_nsproxy()), and its children share it. The other way round nothing
+ * follows. Only compared, so that it does not matter when it is changing.
+ */
+static __always_inline bool vserver_shares_nsproxy(const struct task_struct *task)
+{
+	return READ_ONCE(task->nsproxy) == current->nsproxy;
+}
+
 /* Whether neither the caller nor the task is in a context: then nothing stands between them. */
 static __always_inline bool vserver_outside(const struct task_struct *task)
 {
@@ -41,6 +51,7 @@ void vserver_idr_destroy(void);
 void vserver_reap_later(void);
 void vserver_reap_flush(void);
 bool vserver_single_threaded(void);
+unsigned int vserver_threads(void);
 unsigned long vserver_rlimit_nproc(void);
 bool vserver_is_machine_init(struct task_struct *task);
 void vserver_mark(struct task_struct *task);
@@ -48,6 +59,7 @@ bool vserver_same_process(struct task_struct *a, struct task_struct *b);
 u64 vserver_boottime_ns(void);
 unsigned int vserver_cap_last(void);
 struct cred *vserver_cred_without(u64 caps);
+int vserver_own_nsproxy(void);
 bool vserver_is_admin(void);
 bool vserver_pid_in_view(struct pid *pid);
 bool vserver_pid_all_in_view(struct pid *pid, enum pid_type type);
@@ -84,6 +96,7 @@ struct task_struct *vserver_proc_task(struct inode *inode);
 long vserver_getpriority(const struct pt_regs *regs, bool ia32);
 long vserver_ioprio_set(const struct pt_regs *regs, bool ia32);
 bool vserver_pid_signalable(struct pid *pid);
+bool vserver_kills_all(void);
 
 int vserver_attach(void);
 void vserver_detach(void);

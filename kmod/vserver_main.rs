@@ -43,6 +43,7 @@ impl kernel::InPlaceModule for Vserver {
         try_pin_init!(Self {
             // The hooks first: the device must not accept a context before the walls stand.
             hooks: {
+                ffi::resolve()?;
                 registry::init();
                 attach::Attached::new()?
             },

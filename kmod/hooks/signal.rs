@@ -22,3 +22,9 @@ pub(crate) fn task_kill(target: &Task) -> Result {
         Touch::Refused | Touch::Absent => Err(EPERM),
     }
 }
+
+/// Whether the caller's context has no process but the caller's (and inner contexts none either).
+#[cfg(not(CONFIG_SECURITY_VSERVER))]
+pub(crate) fn alone() -> bool {
+    task::own_context().is_some_and(|context| context.tasks() <= ffi::threads().into())
+}

@@ -18,6 +18,7 @@ extern "C" {
         force: c_int,
     );
 
+    fn vserver_kills_all() -> bool;
     fn vserver_pid_all_in_view(pid: *mut bindings::pid, kind: c_uint) -> bool;
 }
 
@@ -34,7 +35,13 @@ unsafe extern "C" fn vserver_slow_security_task_kill(
         // SAFETY: The caller holds the task by RCU or tasklist_lock.
         let error = errno(hooks::signal::task_kill(unsafe { as_task(task) }));
         if error != 0 {
-            return error;
+            // kill(-1) takes EPERM for success, and any other error over the success of before.
+            // SAFETY: Looks at the caller only.
+            return if unsafe { vserver_kills_all() } && hooks::signal::alone() {
+                ESRCH.to_errno()
+            } else {
+                error
+            };
         }
     }
     // SAFETY: See above.

@@ -21,6 +21,7 @@ use vserver_uapi::*;
 
 pub const TESTS: &[Test] = &[
     test("signal::kill_all_stays_inside", 20, kill_all),
+    test("signal::kill_all_with_nobody_there", 20, kill_nobody),
     test("signal::kill_of_a_mixed_group", 20, mixed_group),
     test("signal::the_machines_init", 20, machine_init),
     test("signal::sigio_of_a_mixed_group", 20, sigio_mixed_group),
@@ -109,6 +110,22 @@ fn kill_all() -> Outcome {
         equal("kill(-1)", call(libc::SYS_kill, &[usize::MAX, 9]), Ok(0))
     })?;
     ended_by_kill(&own)?;
+    alive(&other)?;
+    alive(&host)
+}
+
+/// kill(-1) says that there is nobody when there is nobody else inside, whoever else lives.
+fn kill_nobody() -> Outcome {
+    let host = Sitter::idle(CONTEXT_ROOT)?;
+    let other = Sitter::idle(101)?;
+    inside(100, || {
+        let all = || call(libc::SYS_kill, &[usize::MAX, 0]);
+        equal("alone", all(), Err(Errno::ESRCH))?;
+        let more = Sitter::idle(CONTEXT_ROOT)?;
+        equal("with another", all(), Ok(0))?;
+        drop(more);
+        equal("alone again", all(), Err(Errno::ESRCH))
+    })?;
     alive(&other)?;
     alive(&host)
 }

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Functions of the kernel that are not exported. vserver_call_NAME(...) is NAME(...), once
+ * vserver_resolve() has found them all.
+ */
+#ifndef VSERVER_UNEXPORTED_H
+#define VSERVER_UNEXPORTED_H
+
+#include <linux/types.h>
+
+struct fs_struct;
+struct ftrace_func_entry;
+struct ftrace_hash;
+struct ftrace_ops;
+struct nsproxy;
+struct task_struct;
+struct user_namespace;
+
+#define VSERVER_UNEXPORTED(U)						\
+	U(kallsyms_lookup_name, unsigned long, (const char *name))	\
+	U(ftrace_location, unsigned long, (unsigned long address))	\
+	U(alloc_ftrace_hash, struct ftrace_hash *, (int size_bits))	\
+	U(free_ftrace_hash, void, (struct ftrace_hash *hash))		\
+	U(add_ftrace_hash_entry_direct, struct ftrace_func_entry *,	\
+	  (struct ftrace_hash *hash, unsigned long ip, unsigned long direct)) \
+	U(update_ftrace_direct_add, int, (struct ftrace_ops *ops, struct ftrace_hash *hash)) \
+	U(update_ftrace_direct_del, int, (struct ftrace_ops *ops, struct ftrace_hash *hash)) \
+	U(create_new_namespaces, struct nsproxy *,			\
+	  (u64 flags, struct task_struct *tsk, struct user_namespace *user_ns, \
+	   struct fs_struct *new_fs))					\
+	U(switch_task_namespaces, void, (struct task_struct *p, struct nsproxy *new))
+
+#define U(name, type, arguments) type vserver_call_##name arguments;
+VSERVER_UNEXPORTED(U)
+#undef U
+
+/* Finds them. -ENOENT, with its name in the log, when the kernel lacks one. */
+int vserver_resolve(void);
+
+#endif
