@@ -37,10 +37,26 @@ const PARTS: [&str; 6] = [
     "qemu/probe",
 ];
 
+/// How they are linked: static, and at a fixed address, so that they start fast. Every `chcontext` pays for the
+/// start of a program, and pages with pointers to be relocated would be copied first. One segment for
+/// all that is only read or run means fewer mappings, to be made and undone.
+///
+/// Without relocation the C library's start would register the unwind tables and read through all of
+/// them, if there is something to register them with. Unwinding finds them by the program headers as well.
+const RUSTFLAGS: [&str; 5] = [
+    "-Ctarget-feature=+crt-static",
+    "-Crelocation-model=static",
+    "-Clink-arg=-Wl,--defsym=__register_frame_info=0",
+    "-Clink-arg=-Wl,--defsym=__deregister_frame_info=0",
+    "-Clink-arg=-Wl,-z,noseparate-code",
+];
+
 /// Builds them.
 pub fn programs() -> Result<Programs> {
     let source = Path::new("/src");
+    let flags = RUSTFLAGS.join(" ");
     let mut key = Key::new("programs 2")
+        .text(&flags)
         .tree(Path::new("/src/qemu/root.packages"))?
         .tree(&source.join("Cargo.toml"))?
         .tree(&source.join("Cargo.lock"))?;
@@ -55,7 +71,7 @@ pub fn programs() -> Result<Programs> {
                 .args(["--target", "x86_64-unknown-linux-gnu"])
                 .args(["-p", "vserver", "-p", "vserver-guest-init"])
                 .args(["-p", "vserver-guest-tests", "-p", "vserver-probe"])
-                .env("RUSTFLAGS", "-C target-feature=+crt-static"),
+                .env("RUSTFLAGS", &flags),
         )?;
         for program in ["vserver", "guest-init", "guest-tests", "probe", "nothing"] {
             fs::copy(
