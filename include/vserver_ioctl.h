@@ -24,6 +24,11 @@
 #define VSERVER_FLAG_ALL 127
 #define VSERVER_ENTER_OPEN_FD 1
 #define VSERVER_ENTER_OPTIONS_ALL 1
+#define VSERVER_ADDRESSES_MAX 4096
+#define VSERVER_FAMILY_IPV4 2
+#define VSERVER_FAMILY_IPV6 10
+#define VSERVER_ADDRESS_PREFIX 1
+#define VSERVER_FEATURE_ADDRESSES 1
 #define VSERVER_LANE_STOCK 0
 #define VSERVER_LANE_PATCHED 1
 #define VSERVER_STATE_ALIVE 1
@@ -82,10 +87,29 @@ struct vserver_open {
 	__u64 reserved[3];
 };
 
+struct vserver_address {
+	__u16 family;
+	__u8 prefix;
+	__u8 flags;
+	__u32 reserved;
+	__u8 address[16];
+};
+
+struct vserver_addresses {
+	__u64 buffer;
+	__u32 count;
+	__s32 pid;
+	__u8 broadcast[4];
+	__u8 loopback[4];
+	__u64 reserved[3];
+};
+
 #define VSERVER_IOC_INFO _IOR(0xb9, 0, struct vserver_info)
 #define VSERVER_IOC_ENTER _IOWR(0xb9, 1, struct vserver_enter)
 #define VSERVER_IOC_GET _IOWR(0xb9, 2, struct vserver_get)
 #define VSERVER_IOC_LIST _IOWR(0xb9, 3, struct vserver_list)
 #define VSERVER_IOC_OPEN _IOWR(0xb9, 4, struct vserver_open)
+#define VSERVER_IOC_SET_ADDRESSES _IOWR(0xb9, 5, struct vserver_addresses)
+#define VSERVER_IOC_GET_ADDRESSES _IOWR(0xb9, 6, struct vserver_addresses)
 
 #endif

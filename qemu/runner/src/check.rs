@@ -148,6 +148,8 @@ fn header() -> Result<String> {
         }
     }
     let c_type = |rust: &str| match rust {
+        "u8" => "__u8".to_string(),
+        "u16" => "__u16".to_string(),
         "u32" => "__u32".to_string(),
         "i32" => "__s32".to_string(),
         "u64" => "__u64".to_string(),
@@ -186,6 +188,18 @@ fn header() -> Result<String> {
         ("GET", "_IOWR", vserver_uapi::IOC_GET, "get"),
         ("LIST", "_IOWR", vserver_uapi::IOC_LIST, "list"),
         ("OPEN", "_IOWR", vserver_uapi::IOC_OPEN, "open"),
+        (
+            "SET_ADDRESSES",
+            "_IOWR",
+            vserver_uapi::IOC_SET_ADDRESSES,
+            "addresses",
+        ),
+        (
+            "GET_ADDRESSES",
+            "_IOWR",
+            vserver_uapi::IOC_GET_ADDRESSES,
+            "addresses",
+        ),
     ] {
         writeln!(
             out,

@@ -4,9 +4,10 @@
 
 use crate::error::Operation;
 use crate::ioctl;
-use crate::{CapabilitySet, ContextFd, Error, Flags, Request, Result};
+use crate::{Address, CapabilitySet, ContextFd, Error, Flags, Ipv4root, Request, Result};
 use nix::errno::Errno;
 use std::fs::File;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use vserver_uapi as uapi;
 
@@ -15,6 +16,9 @@ pub const PATH: &str = "/dev/vserver";
 
 /// How many contexts are asked for with one call of [`Device::list`].
 const LIST_CHUNK: usize = 256;
+
+/// For how many addresses there is room in the first call of [`Device::addresses`].
+const ADDRESSES_CHUNK: usize = 64;
 
 /// The open device of a module whose ABI is ours.
 #[derive(Debug)]
@@ -151,6 +155,42 @@ impl Device {
         ioctl::open(&self.file, context)
             .map(ContextFd::new)
             .map_err(|errno| kernel(Operation::Open(context), errno))
+    }
+
+    /// Confine the calling process, and what it will start, to these addresses. It must have one
+    /// thread. Who is confined already may only keep some of them, save root in context 0, whom no
+    /// address at all makes free again.
+    pub fn set_addresses(
+        &self,
+        addresses: &[Address],
+        broadcast: Option<Ipv4Addr>,
+    ) -> Result<Ipv4root> {
+        let failed = |errno| kernel(Operation::SetAddresses, errno);
+        if self.info.features & uapi::FEATURE_ADDRESSES == 0 {
+            return Err(failed(Errno::EOPNOTSUPP));
+        }
+        let told: Vec<uapi::Address> = addresses.iter().map(|address| address.to_abi()).collect();
+        let broadcast_told = broadcast.map_or([0; 4], |broadcast| broadcast.octets());
+        let answer = ioctl::set_addresses(&self.file, &told, broadcast_told).map_err(failed)?;
+        Ok(Ipv4root::from_abi(&answer, &told))
+    }
+
+    /// What a process that the caller can see is confined to, 0 is the caller; `None`: nothing.
+    pub fn addresses(&self, pid: i32) -> Result<Option<Ipv4root>> {
+        if self.info.features & uapi::FEATURE_ADDRESSES == 0 {
+            return Ok(None);
+        }
+        let mut buffer = vec![uapi::Address::default(); ADDRESSES_CHUNK];
+        loop {
+            let answer = ioctl::get_addresses(&self.file, pid, &mut buffer)
+                .map_err(|errno| kernel(Operation::GetAddresses(pid), errno))?;
+            let count = answer.count as usize;
+            if count <= buffer.len() {
+                let found = Ipv4root::from_abi(&answer, &buffer[..count]);
+                return Ok((count > 0).then_some(found));
+            }
+            buffer.resize(count, uapi::Address::default());
+        }
     }
 }
 

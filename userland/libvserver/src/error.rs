@@ -2,6 +2,7 @@
 
 //! Errors: what failed, of which kind it is, and what the reader can do about it.
 
+use crate::addresses::Fault;
 use nix::errno::Errno;
 use serde::Deserialize;
 use serde::Serialize;
@@ -46,6 +47,10 @@ pub enum Operation {
     Poll,
     /// Sending a signal to a process.
     Signal(i32),
+    /// `IOC_SET_ADDRESSES`
+    SetAddresses,
+    /// `IOC_GET_ADDRESSES`
+    GetAddresses(i32),
 }
 
 impl fmt::Display for Operation {
@@ -67,6 +72,9 @@ impl fmt::Display for Operation {
             Self::Open(number) => write!(f, "cannot open context {number}"),
             Self::Poll => write!(f, "cannot wait for the context"),
             Self::Signal(pid) => write!(f, "cannot signal process {pid}"),
+            Self::SetAddresses => write!(f, "cannot confine the process to these addresses"),
+            Self::GetAddresses(0) => write!(f, "cannot tell one's own addresses"),
+            Self::GetAddresses(pid) => write!(f, "cannot tell the addresses of process {pid}"),
         }
     }
 }
@@ -125,6 +133,39 @@ pub enum Error {
     /// Not a flag.
     #[error("\"{0}\" is not a context flag")]
     BadFlag(String),
+    /// Not an address that a process can be confined to.
+    #[error("\"{text}\" {fault}")]
+    BadAddress {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+    /// Neither a broadcast address nor the name of a device.
+    #[error("\"{0}\" is neither an IPv4 broadcast address nor a device of this host")]
+    BadBroadcast(String),
+    /// Neither an address, nor a device, nor the name of a host.
+    #[error("\"{name}\" is no address, no device of this host and no known host name ({source})")]
+    UnknownName {
+        /// What was given.
+        name: String,
+        /// What the resolver says.
+        source: std::io::Error,
+    },
+    /// A device without a usable address.
+    #[error("the device {0} has no IPv4 and no global IPv6 address")]
+    NoAddress(String),
+    /// A device without a broadcast address.
+    #[error("the device {0} has no broadcast address")]
+    NoBroadcast(String),
+    /// The kernel does not tell the addresses of devices.
+    #[error("cannot list the addresses of the device {device}: {source}")]
+    Interface {
+        /// The device.
+        device: String,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A file or directory cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
@@ -163,8 +204,18 @@ impl Error {
                 }
                 _ => Kind::Failure,
             },
-            Self::BadContext(_) | Self::BadCapability(_) | Self::BadFlag(_) => Kind::Usage,
-            Self::FlagsUnsupported { .. } | Self::Read { .. } | Self::Helper(_) => Kind::Failure,
+            Self::BadContext(_)
+            | Self::BadCapability(_)
+            | Self::BadFlag(_)
+            | Self::BadAddress { .. } => Kind::Usage,
+            Self::UnknownName { .. }
+            | Self::BadBroadcast(_)
+            | Self::NoAddress(_)
+            | Self::NoBroadcast(_) => Kind::NotFound,
+            Self::FlagsUnsupported { .. }
+            | Self::Interface { .. }
+            | Self::Read { .. }
+            | Self::Helper(_) => Kind::Failure,
             Self::Remote { kind, .. } => *kind,
         }
     }
@@ -195,6 +246,21 @@ impl Error {
             Self::BadFlag(_) => {
                 return Some(format!("the flags are {}", crate::Flags::all()));
             }
+            Self::BadAddress { fault, .. } => fault.hint(),
+            Self::BadBroadcast(_) => {
+                "give an address such as 10.0.0.255; \"ip address\" lists the devices"
+            }
+            Self::UnknownName { .. } => {
+                "\"ip address\" lists the devices; a host name must be in /etc/hosts or DNS, as this \
+                 statically linked program has no other source of names"
+            }
+            Self::NoAddress(device) => {
+                return Some(format!(
+                    "add one with \"ip address add 10.0.0.5/24 dev {device}\", or give the address itself"
+                ));
+            }
+            Self::NoBroadcast(_) => "give the address itself, such as 10.0.0.255",
+            Self::Interface { .. } => "give the address itself",
             Self::Read { .. } => "check that /proc is mounted",
             Self::Helper(_) => "check that /proc is mounted and that processes can be started",
             Self::Remote { hint, .. } => return hint.clone(),
@@ -205,7 +271,7 @@ impl Error {
 
 /// Why the kernel gave this answer, in words.
 fn reason(operation: Operation, errno: Errno) -> &'static str {
-    use Operation::{Enter, Get, Info, List, Open, Signal, Stay};
+    use Operation::{Enter, Get, GetAddresses, Info, List, Open, SetAddresses, Signal, Stay};
     match (operation, errno) {
         (Enter(number), Errno::EPERM) if number == vserver_uapi::CONTEXT_NEW => {
             "the present context is locked, or is the spectator's, or a debugger holds the process"
@@ -221,14 +287,27 @@ fn reason(operation: Operation, errno: Errno) -> &'static str {
         (Stay, Errno::EAGAIN) => "a limit on processes is reached",
         (Enter(_) | Stay, Errno::EOPNOTSUPP) => "the loaded kernel module does not support a flag",
         (Enter(_), Errno::EBUSY) => "the context is just ending",
-        (Get(_), Errno::ESRCH) => "there is no such process in sight",
+        (SetAddresses, Errno::EPERM) => {
+            "who is confined already may only keep some of the addresses already held, and the \
+             broadcast address or none"
+        }
+        (SetAddresses, Errno::EINVAL) => {
+            "an address or the broadcast address cannot be used, there are more than 4096, or the \
+             process has several threads"
+        }
+        (SetAddresses, Errno::EAGAIN) => "no private loopback is free",
+        (SetAddresses | GetAddresses(_), Errno::EOPNOTSUPP) => {
+            "the loaded kernel module knows nothing of addresses"
+        }
+        (Get(_) | GetAddresses(_), Errno::ESRCH) => "there is no such process in sight",
         (Open(_), Errno::ESRCH) => "there is no such context in sight",
         (Signal(_), Errno::ESRCH) => "there is no such process",
         (Signal(_), Errno::EPERM) => "not permitted in its context",
         (Enter(_) | Open(_), Errno::EMFILE | Errno::ENFILE) => "too many files are open",
-        (Info | Get(_) | List | Open(_) | Enter(_) | Stay, Errno::ENOTTY) => {
-            "the loaded kernel module does not know this request"
-        }
+        (
+            Info | Get(_) | List | Open(_) | Enter(_) | Stay | SetAddresses | GetAddresses(_),
+            Errno::ENOTTY,
+        ) => "the loaded kernel module does not know this request",
         (_, Errno::EFAULT) => "the kernel could not read or write the request",
         (_, Errno::ENOMEM) => "the kernel is out of memory",
         (_, errno) => errno.desc(),
@@ -237,7 +316,7 @@ fn reason(operation: Operation, errno: Errno) -> &'static str {
 
 /// What to do about it.
 fn hint(operation: Operation, errno: Errno) -> Option<&'static str> {
-    use Operation::{Enter, Get, Open, Signal, Stay};
+    use Operation::{Enter, Get, GetAddresses, Open, SetAddresses, Signal, Stay};
     Some(match (operation, errno) {
         (Enter(vserver_uapi::CONTEXT_NEW), Errno::EPERM) => {
             "stay in the context with --ctx -2, or ask from another one"
@@ -255,7 +334,20 @@ fn hint(operation: Operation, errno: Errno) -> Option<&'static str> {
         }
         (Enter(_) | Stay, Errno::EOPNOTSUPP) => "\"vserver info\" tells which flags it supports",
         (Enter(_), Errno::EBUSY) => "try again",
-        (Get(_), Errno::ESRCH) | (Signal(_), Errno::ESRCH) => "\"vps ax\" lists all processes",
+        (SetAddresses, Errno::EPERM) => {
+            "\"grep ipv4root /proc/self/status\" tells those held; root in context 0 may set others"
+        }
+        (SetAddresses, Errno::EINVAL) => {
+            "give addresses of devices, as \"ip address\" shows them, and a broadcast address \
+             that is not one of 127.0.0.0/8 or multicast"
+        }
+        (SetAddresses, Errno::EAGAIN) => {
+            "end something that is confined: each set of addresses has a loopback of its own"
+        }
+        (SetAddresses | GetAddresses(_), Errno::EOPNOTSUPP) => {
+            "install module and programs of the same release"
+        }
+        (Get(_) | GetAddresses(_) | Signal(_), Errno::ESRCH) => "\"vps ax\" lists all processes",
         (Open(_), Errno::ESRCH) => "\"vserver-stat\" lists the contexts",
         (Signal(_), Errno::EPERM) => "processes of context 1 take no signal from others",
         (_, Errno::ENOTTY) => "install module and programs of the same release",
@@ -303,6 +395,13 @@ mod tests {
             (Operation::List, Errno::EFAULT, Kind::Failure),
             (Operation::List, Errno::ENOMEM, Kind::Limit),
             (Operation::Open(7), Errno::EMFILE, Kind::Limit),
+            (Operation::SetAddresses, Errno::EPERM, Kind::Refused),
+            (Operation::SetAddresses, Errno::EINVAL, Kind::Failure),
+            (Operation::SetAddresses, Errno::EAGAIN, Kind::Limit),
+            (Operation::SetAddresses, Errno::EOPNOTSUPP, Kind::Failure),
+            (Operation::SetAddresses, Errno::ENOTTY, Kind::Failure),
+            (Operation::GetAddresses(7), Errno::ESRCH, Kind::NotFound),
+            (Operation::GetAddresses(0), Errno::ENOTTY, Kind::Failure),
         ];
         for (operation, errno, kind) in table {
             let error = Error::Kernel { operation, errno };

@@ -15,13 +15,15 @@ use std::os::fd::OwnedFd;
 use vserver_uapi as uapi;
 
 mod raw {
-    use vserver_uapi::{Enter, Get, Info, List, Open, IOC_TYPE};
+    use vserver_uapi::{Addresses, Enter, Get, Info, List, Open, IOC_TYPE};
 
     nix::ioctl_read!(info, IOC_TYPE, 0, Info);
     nix::ioctl_readwrite!(enter, IOC_TYPE, 1, Enter);
     nix::ioctl_readwrite!(get, IOC_TYPE, 2, Get);
     nix::ioctl_readwrite!(list, IOC_TYPE, 3, List);
     nix::ioctl_readwrite!(open, IOC_TYPE, 4, Open);
+    nix::ioctl_readwrite!(set_addresses, IOC_TYPE, 5, Addresses);
+    nix::ioctl_readwrite!(get_addresses, IOC_TYPE, 6, Addresses);
 }
 
 const _: () = {
@@ -32,6 +34,8 @@ const _: () = {
     assert!(readwrite!(TYPE, 2, size_of::<uapi::Get>()) as u32 == uapi::IOC_GET);
     assert!(readwrite!(TYPE, 3, size_of::<uapi::List>()) as u32 == uapi::IOC_LIST);
     assert!(readwrite!(TYPE, 4, size_of::<uapi::Open>()) as u32 == uapi::IOC_OPEN);
+    assert!(readwrite!(TYPE, 5, size_of::<uapi::Addresses>()) as u32 == uapi::IOC_SET_ADDRESSES);
+    assert!(readwrite!(TYPE, 6, size_of::<uapi::Addresses>()) as u32 == uapi::IOC_GET_ADDRESSES);
 };
 
 /// `IOC_INFO`.
@@ -106,4 +110,42 @@ pub(crate) fn open(device: impl AsFd, context: i32) -> Result<OwnedFd, Errno> {
     }
     // SAFETY: the kernel has just installed this descriptor for us, and nobody else knows of it.
     Ok(unsafe { OwnedFd::from_raw_fd(argument.fd) })
+}
+
+/// `IOC_SET_ADDRESSES`.
+pub(crate) fn set_addresses(
+    device: impl AsFd,
+    addresses: &[uapi::Address],
+    broadcast: [u8; 4],
+) -> Result<uapi::Addresses, Errno> {
+    let mut argument = uapi::Addresses {
+        buffer: addresses.as_ptr() as usize as u64,
+        count: u32::try_from(addresses.len()).map_err(|_| Errno::EINVAL)?,
+        broadcast,
+        ..Default::default()
+    };
+    // SAFETY: `argument` is a live, writable `Addresses`, the structure of this number. The address
+    // in it is that of `addresses`, which is borrowed for the call and has `count` elements; the
+    // kernel only reads them.
+    unsafe { raw::set_addresses(device.as_fd().as_raw_fd(), &raw mut argument) }?;
+    Ok(argument)
+}
+
+/// `IOC_GET_ADDRESSES`: fills `buffer` as far as there is room.
+pub(crate) fn get_addresses(
+    device: impl AsFd,
+    pid: i32,
+    buffer: &mut [uapi::Address],
+) -> Result<uapi::Addresses, Errno> {
+    let mut argument = uapi::Addresses {
+        buffer: buffer.as_mut_ptr() as usize as u64,
+        count: u32::try_from(buffer.len()).map_err(|_| Errno::EINVAL)?,
+        pid,
+        ..Default::default()
+    };
+    // SAFETY: `argument` is a live, writable `Addresses`, the structure of this number. The address
+    // in it is that of `buffer`, which is borrowed mutably for the call and has `count` elements of
+    // the type that the kernel writes; every bit pattern is valid for it.
+    unsafe { raw::get_addresses(device.as_fd().as_raw_fd(), &raw mut argument) }?;
+    Ok(argument)
 }

@@ -7,6 +7,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod addresses;
 pub mod capability;
 pub mod context;
 pub mod context_fd;
@@ -14,18 +15,22 @@ pub mod device;
 pub mod error;
 pub mod flags;
 pub mod helper;
+pub mod interface;
 mod ioctl;
 pub mod lane;
 pub mod names;
 pub mod process;
 pub mod spectator;
 
+pub use addresses::Address;
+pub use addresses::Ipv4root;
 pub use capability::CapabilitySet;
 pub use context::Request;
 pub use context_fd::ContextFd;
 pub use device::Device;
 pub use error::{Error, Kind, Result};
 pub use flags::Flags;
+pub use interface::Interface;
 pub use lane::Lane;
 pub use names::Names;
 pub use spectator::Spectator;
