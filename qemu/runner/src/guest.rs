@@ -15,7 +15,14 @@ use std::{
 };
 
 /// The names under which the one binary is called.
-const COMMANDS: [&str; 5] = ["chcontext", "reducecap", "vps", "vkill", "vserver-stat"];
+const COMMANDS: [&str; 6] = [
+    "chbind",
+    "chcontext",
+    "reducecap",
+    "vps",
+    "vkill",
+    "vserver-stat",
+];
 
 /// Statically linked programs.
 pub struct Programs {

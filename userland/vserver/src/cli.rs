@@ -2,6 +2,7 @@
 
 //! Which command is meant, its options, and what its errors look like.
 
+use crate::commands::chbind::Chbind;
 use crate::commands::chcontext::Chcontext;
 use crate::commands::info::Info;
 use crate::commands::reducecap::Reducecap;
@@ -31,7 +32,7 @@ use std::str::FromStr;
         2    wrong usage\n  \
         3    the kernel module is not loaded\n  \
         4    not permitted\n  \
-        125  chcontext and reducecap themselves failed\n  \
+        125  chbind, chcontext and reducecap themselves failed\n  \
         126  the command was found but cannot be executed\n  \
         127  the command was not found"
 )]
@@ -42,6 +43,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Chbind(Chbind),
     Chcontext(Chcontext),
     Reducecap(Reducecap),
     Vps(Vps),
@@ -53,6 +55,7 @@ pub(crate) enum Command {
 impl Command {
     fn verb(&self) -> &dyn Verb {
         match self {
+            Self::Chbind(verb) => verb,
             Self::Chcontext(verb) => verb,
             Self::Reducecap(verb) => verb,
             Self::Vps(verb) => verb,
@@ -67,6 +70,7 @@ impl Command {
 /// is parsed alone: that is less to build on the path of every `chcontext`.
 pub(crate) fn parse(mut args: Vec<OsString>) -> Result<Command, clap::Error> {
     match program(&args).as_str() {
+        "chbind" => Chbind::try_parse_from(args).map(Command::Chbind),
         "chcontext" => Chcontext::try_parse_from(args).map(Command::Chcontext),
         "reducecap" => {
             Reducecap::try_parse_from(Reducecap::normalise(args)).map(Command::Reducecap)
@@ -150,6 +154,7 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+        Chbind::command().debug_assert();
         Chcontext::command().debug_assert();
         Reducecap::command().debug_assert();
         Vps::command().debug_assert();
@@ -176,6 +181,16 @@ mod tests {
         ] {
             assert!(
                 matches!(parse(args(line)), Ok(Command::VserverStat(_))),
+                "{line}"
+            );
+        }
+        for line in [
+            "chbind --ip eth0 true",
+            "vserver chbind --who 80",
+            "/usr/sbin/chbind --ip 10.0.0.5/24 --bcast eth0 -- true",
+        ] {
+            assert!(
+                matches!(parse(args(line)), Ok(Command::Chbind(_))),
                 "{line}"
             );
         }
@@ -217,6 +232,9 @@ mod tests {
             "chcontext --cap !NET_RAW true",
             "reducecap",
             "chcontext --secrue true",
+            "chcontext --bcast 10.0.0.255 true",
+            "chcontext --ip 10.0.0.300 true",
+            "chbind true",
             "reducecap --secrue true",
             "reducecap --CAP_FOO true",
             "reducecap --json true",
@@ -249,6 +267,7 @@ mod tests {
         let mut text = String::new();
         let mut cli = Cli::command().term_width(100);
         let commands = [
+            Chbind::command(),
             Chcontext::command(),
             Reducecap::command(),
             Vps::command(),

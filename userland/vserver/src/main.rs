@@ -4,12 +4,15 @@
 
 #![forbid(unsafe_code)]
 
+mod announce;
 mod cli;
 mod columns;
 mod commands;
 mod duration;
 mod exit_codes;
+mod ipv4root;
 mod launch;
+mod port_holders;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

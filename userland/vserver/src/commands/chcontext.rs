@@ -3,9 +3,13 @@
 //! `chcontext`: run a command in another security context.
 
 use super::Verb;
+use crate::announce::announce;
 use crate::cli::value;
 use crate::exit_codes;
 use crate::exit_codes::Style;
+use crate::ipv4root::Broadcast;
+use crate::ipv4root::Ip;
+use crate::ipv4root::Wish;
 use crate::launch;
 use anyhow::bail;
 use anyhow::Context;
@@ -20,8 +24,6 @@ use libvserver::Request;
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use std::ffi::OsString;
-use std::io;
-use std::io::Write;
 use std::str::FromStr;
 
 /// The kernel's limit on host and domain names.
@@ -34,6 +36,10 @@ const NAME_MAX: usize = 64;
 #[derive(Debug, Parser)]
 #[command(name = "chcontext", max_term_width = 100)]
 pub(crate) struct Chcontext {
+    /// The broadcast address that can be bound, as for chbind
+    #[arg(long, value_name = "IP|DEVICE", value_parser = value::<Broadcast>, requires = "ip")]
+    bcast: Option<Broadcast>,
+
     /// Keep a capability that --secure would give up, or, with a leading "!", give it up
     #[arg(long, value_name = "[!]CAP_X", value_parser = value::<Change>)]
     cap: Vec<Change>,
@@ -63,6 +69,10 @@ pub(crate) struct Chcontext {
     /// The host name inside
     #[arg(long, value_name = "NAME")]
     hostname: Option<OsString>,
+
+    /// An address, network, host or device to which it is confined, as for chbind; may be repeated
+    #[arg(long, value_name = "IP[/MASK]|HOST|DEVICE", value_parser = value::<Ip>)]
+    ip: Vec<Ip>,
 
     /// Give up every capability that reaches beyond the context
     #[arg(long)]
@@ -120,6 +130,10 @@ impl Verb for Chcontext {
         let flags: Flags = self.flag.iter().copied().collect();
         let drop = given_up(self.secure, device.info().capabilities, &self.cap);
         self.prepare_names()?;
+        let wish = match self.ip.is_empty() {
+            true => None,
+            false => Some(Wish::new(&self.ip, self.bcast.as_ref())?),
+        };
 
         // The fakeinit is the process that enters, and must be the one that stays. Otherwise the
         // background begins with the command, so that every error reaches whoever waits for us.
@@ -128,8 +142,25 @@ impl Verb for Chcontext {
             disconnect()?;
         }
 
+        // Before, so that a new context has them from its first moment.
+        let confined = match &wish {
+            Some(wish) => Some((wish, wish.confine(&device)?)),
+            None => None,
+        };
         let entered = device.enter(self.ctx, flags, CapabilitySet::EMPTY)?;
+        // One that exists may have others.
+        let now = match &confined {
+            Some((wish, before)) => {
+                let now = wish.keep(&device, before)?;
+                wish.warn("chcontext");
+                Some(now)
+            }
+            None => None,
+        };
         self.say(format_args!("New security context is {}", entered.context))?;
+        if let Some(now) = now {
+            self.say(format_args!("ipv4root is now {now}"))?;
+        }
         if let Some(name) = &self.hostname {
             nix::unistd::sethostname(name).context("cannot set the host name")?;
             self.say(format_args!("Host name is now {}", name.to_string_lossy()))?;
@@ -178,18 +209,10 @@ impl Chcontext {
         }
     }
 
-    /// Tell the user, at once: the command writes to the same place. Nobody listening is no reason
-    /// to stop.
     fn say(&self, line: std::fmt::Arguments<'_>) -> anyhow::Result<()> {
-        if self.silent {
-            return Ok(());
-        }
-        let mut out = io::stdout().lock();
-        match writeln!(out, "{line}").and_then(|()| out.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(error).context("cannot write to the standard output")
-            }
-            _ => Ok(()),
+        match self.silent {
+            true => Ok(()),
+            false => announce(line),
         }
     }
 }
