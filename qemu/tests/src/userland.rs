@@ -15,6 +15,7 @@ use std::{
 };
 use vserver_uapi::*;
 
+mod chbind;
 mod chcontext;
 mod errors;
 mod reducecap;
@@ -22,6 +23,7 @@ mod show;
 mod vkill;
 
 pub const TESTS: &[&[Test]] = &[
+    chbind::TESTS,
     chcontext::TESTS,
     reducecap::TESTS,
     vkill::TESTS,

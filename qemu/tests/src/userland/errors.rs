@@ -18,7 +18,8 @@ pub const TESTS: &[Test] = &[
 const NONE: Option<&str> = None;
 
 /// Each command that needs the module.
-const COMMANDS: [&str; 7] = [
+const COMMANDS: [&str; 8] = [
+    "chbind --ip 127.0.0.1 true",
     "chcontext true",
     "chcontext --ctx 300 --disconnect true",
     "reducecap --CAP_BPF true",
@@ -53,6 +54,8 @@ fn no_module() -> Outcome {
         }
         // What does not need it works.
         equal("rows", run("reducecap --show")?.good()?.lines().count(), 42)?;
+        let port = run("chbind --who 1")?;
+        equal("nobody", (port.code, port.err.as_str()), (1, ""))?;
         run("chcontext --ctx x true")?.misused("not a context number")
     })
 }
@@ -74,7 +77,14 @@ fn not_ours() -> Outcome {
 }
 
 fn names() -> Outcome {
-    for command in ["chcontext", "reducecap", "vps", "vkill", "vserver-stat"] {
+    for command in [
+        "chbind",
+        "chcontext",
+        "reducecap",
+        "vps",
+        "vkill",
+        "vserver-stat",
+    ] {
         let own = run(&format!("{command} --help"))?;
         let verb = run(&format!("vserver {command} --help"))?;
         ensure(command, own.good()?.contains(&format!("Usage: {command} ")))?;
