@@ -113,6 +113,8 @@ struct Hosts;
 impl Hosts {
     fn new(text: &str) -> Result<Self, String> {
         fs::write("/etc/hosts", text).map_err(words)?;
+        // As on Debian: all lines with a name count.
+        fs::write("/etc/host.conf", "multi on\n").map_err(words)?;
         Ok(Self)
     }
 }
@@ -120,6 +122,7 @@ impl Hosts {
 impl Drop for Hosts {
     fn drop(&mut self) {
         let _ = fs::remove_file("/etc/hosts");
+        let _ = fs::remove_file("/etc/host.conf");
     }
 }
 
