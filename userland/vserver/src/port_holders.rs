@@ -130,7 +130,7 @@ pub(crate) const TABLE: [Column<Holder>; 7] = [
         name: "CONFINED",
         width: 8,
         align: Align::Left,
-        help: "whether it is confined itself: then only on its own addresses",
+        help: "whether the process is confined to addresses",
         text: |row| {
             text(row.of(|process| process.confined.map(|is| if is { "yes" } else { "no" })))
         },
