@@ -12,11 +12,12 @@
 //!
 //! Dropping the last reference drops one to the outer context too, and so on: not in atomic context.
 
-use crate::{ffi, policy, registry, uapi, wait::PollQueue};
+use crate::{ffi, network::Network, policy, registry, uapi, wait::PollQueue};
 use core::ptr;
 use kernel::{
     prelude::*,
     sync::{
+        aref::ARef,
         atomic::{Atomic, Full, Relaxed},
         Arc, //
     },
@@ -37,6 +38,8 @@ pub(crate) struct Context {
     depth: u32,
     /// The context it was entered from.
     outer: Option<Arc<Context>>,
+    /// What its processes get of the network.
+    network: ARef<Network>,
     /// Link of the registry's stack of contexts that ended.
     pub(crate) ended_next: Atomic<*mut Context>,
     /// Woken when the context has ended. Files that poll it hold the context.
@@ -59,11 +62,12 @@ unsafe impl Send for Context {}
 unsafe impl Sync for Context {}
 
 impl Context {
-    /// A context without a number yet, with one task charged: the caller's.
+    /// A context without a number yet, with one task charged: the caller's, whose network is `from`.
     pub(crate) fn new(
         flags: u32,
         caps_dropped: u64,
         outer: Option<Arc<Context>>,
+        from: Option<&Network>,
     ) -> Result<Arc<Self>> {
         let caps_dropped = policy::caps::ceiling(
             outer.as_ref().map_or(0, |outer| outer.caps_dropped),
@@ -73,6 +77,7 @@ impl Context {
         if !policy::limits::may_nest(depth) {
             return Err(EAGAIN);
         }
+        let network = Network::of_new_context(from)?;
         let context = Arc::pin_init(
             pin_init!(Self {
                 number: Atomic::new(-1),
@@ -83,6 +88,7 @@ impl Context {
                 created_ns: ffi::boottime_ns(),
                 depth,
                 outer,
+                network,
                 ended_next: Atomic::new(ptr::null_mut()),
                 ended <- PollQueue::new(),
             }),
@@ -100,7 +106,12 @@ impl Context {
 
     /// For the registry, once, before anybody else knows the context.
     pub(crate) fn set_number(&self, number: i32) {
+        self.network.set_context(number);
         self.number.store(number, Relaxed);
+    }
+
+    pub(crate) fn network(&self) -> &ARef<Network> {
+        &self.network
     }
 
     pub(crate) fn flags(&self) -> u32 {

@@ -9,6 +9,7 @@ use crate::{
     context::Context,
     context_fd,
     ffi,
+    network::Network,
     policy::{
         self,
         enter::{Caller, Decision, Refusal}, //
@@ -45,6 +46,8 @@ impl MiscDevice for Device {
             IOC_GET => get(arg),
             IOC_LIST => list(arg),
             IOC_OPEN => open_context(arg),
+            IOC_SET_ADDRESSES => set_addresses(arg),
+            IOC_GET_ADDRESSES => get_addresses(arg),
             _ => Err(ENOTTY),
         }?;
         Ok(0)
@@ -92,7 +95,7 @@ fn info(arg: usize) -> Result {
             contexts_max: registry::CONTEXTS_MAX,
             flags_supported: policy::enter::FLAGS_SUPPORTED,
             capabilities: ffi::cap_last() + 1,
-            features: 0,
+            features: FEATURE_ADDRESSES,
             reserved: [0; 3],
         },
     )
@@ -128,14 +131,22 @@ fn enter(arg: usize) -> Result {
         return stay(arg, request, here);
     }
 
-    let ticket = registry::obtain(decision, request.flags, request.caps_drop, here)?;
+    let network = task::own_network();
+    let ticket = registry::obtain(
+        decision,
+        request.flags,
+        request.caps_drop,
+        here,
+        network.as_deref(),
+    )?;
     let Some(context) = ticket.context().cloned() else {
         return Err(EINVAL);
     };
     let reduced = ffi::Reduced::new(request.caps_drop | context.caps_dropped)?;
     let file = reserve_fd(&request, Some(&context))?;
     write_entered(arg, request, context.number(), &file)?;
-    let entry = task::Prepared::new(&context)?;
+    let network = Network::of_joining(context.network(), network.as_deref())?;
+    let entry = task::Prepared::new(Some(context), Some(network))?;
     // Last, as it is not undone. Who has failed with it has the same namespaces as before.
     ffi::own_nsproxy()?;
 
@@ -146,7 +157,17 @@ fn enter(arg: usize) -> Result {
     if let Some(file) = file {
         file.install();
     }
+    adopt_files();
     Ok(())
+}
+
+/// The caller's sockets that are not bound to anything follow it into its network. There is no way
+/// back from there, so without memory for it they stay where they are, and are of no use: who is
+/// confined can neither bind nor connect what is not its network's.
+fn adopt_files() {
+    if ffi::adopt_files().is_err() {
+        pr_warn!("no memory to take the sockets of a process along\n");
+    }
 }
 
 /// `CONTEXT_STAY`: give up capabilities, add flags.
@@ -268,4 +289,86 @@ fn open_context(arg: usize) -> Result {
     write(arg, &request)?;
     file.install();
     Ok(())
+}
+
+fn read_addresses(request: &Addresses) -> Result<KVec<Address>> {
+    let count = request.count as usize;
+    let mut told = KVec::with_capacity(count, GFP_KERNEL)?;
+    let mut reader = UserSlice::new(
+        UserPtr::from_addr(request.buffer as usize),
+        count * size_of::<Address>(),
+    )
+    .reader();
+    for _ in 0..count {
+        let mut address = Address::default();
+        reader.read_slice(address.as_mut_bytes())?;
+        told.push(address, GFP_KERNEL)?;
+    }
+    Ok(told)
+}
+
+fn set_addresses(arg: usize) -> Result {
+    let request: Addresses = read(arg)?;
+    all_zero(&request.reserved)?;
+    let broadcast = u32::from_be_bytes(request.broadcast);
+    if request.pid != 0
+        || request.loopback != [0; 4]
+        || request.count > ADDRESSES_MAX
+        || !policy::address::may_be_broadcast(broadcast)
+        || !ffi::single_threaded()
+    {
+        return Err(EINVAL);
+    }
+    let admin = task::own_context().is_none() && ffi::is_admin();
+    let before = task::own_network();
+    if request.count == 0 {
+        if !admin || broadcast != 0 {
+            return Err(EINVAL);
+        }
+        write(arg, &Addresses::default())?;
+        return task::set_own_network(None);
+    }
+    let told = read_addresses(&request)?;
+    let network = Network::confined(before.as_deref(), admin, told, broadcast)?;
+    write(
+        arg,
+        &Addresses {
+            loopback: network.loopback().to_be_bytes(),
+            ..request
+        },
+    )?;
+    // Changes nothing when it fails.
+    task::set_own_network(Some(network))?;
+    adopt_files();
+    Ok(())
+}
+
+fn get_addresses(arg: usize) -> Result {
+    let mut request: Addresses = read(arg)?;
+    all_zero(&request.reserved)?;
+    if request.broadcast != [0; 4] || request.loopback != [0; 4] || request.count > ADDRESSES_MAX {
+        return Err(EINVAL);
+    }
+    let network = match request.pid {
+        0 => task::own_network(),
+        1.. => task::network(&*ffi::get_task(request.pid).ok_or(ESRCH)?),
+        _ => return Err(EINVAL),
+    };
+    let room = request.count as usize;
+    request.count = 0;
+    if let Some(network) = network.filter(|network| network.is_confined()) {
+        let addresses = network.addresses();
+        let mut out = UserSlice::new(
+            UserPtr::from_addr(request.buffer as usize),
+            room * size_of::<Address>(),
+        )
+        .writer();
+        for address in &addresses[..room.min(addresses.len())] {
+            out.write_slice(address.as_bytes())?;
+        }
+        request.count = addresses.len() as u32;
+        request.broadcast = network.broadcast().to_be_bytes();
+        request.loopback = network.loopback().to_be_bytes();
+    }
+    write(arg, &request)
 }

@@ -54,6 +54,8 @@ mod c {
         pub(super) fn vserver_cap_last() -> c_uint;
         pub(super) fn vserver_cred_without(caps: u64) -> *mut bindings::cred;
         pub(super) fn vserver_own_nsproxy() -> c_int;
+        pub(super) fn vserver_adopt_files() -> c_int;
+        pub(super) fn vserver_map_destroy();
         pub(super) fn vserver_resolve() -> c_int;
         pub(super) fn vserver_is_admin() -> bool;
         pub(super) fn vserver_get_task(nr: c_int) -> *mut bindings::task_struct;
@@ -62,7 +64,6 @@ mod c {
         pub(super) fn vserver_rcu_tasks_grace_period();
     }
 
-    #[cfg(not(CONFIG_SECURITY_VSERVER))]
     extern "C" {
         pub(super) fn vserver_attach() -> c_int;
         pub(super) fn vserver_detach();
@@ -261,6 +262,19 @@ pub(crate) fn own_nsproxy() -> Result {
     to_result(unsafe { c::vserver_own_nsproxy() })
 }
 
+/// Puts the caller's open sockets under its network, as far as they are not bound yet. `ENOMEM`: only
+/// some are.
+pub(crate) fn adopt_files() -> Result {
+    // SAFETY: Process context; the files are the caller's.
+    to_result(unsafe { c::vserver_adopt_files() })
+}
+
+/// At module exit, when there is no network any more.
+pub(crate) fn map_destroy() {
+    // SAFETY: No hook and no socket of ours is left that looks there.
+    unsafe { c::vserver_map_destroy() }
+}
+
 /// Whether the caller has CAP_SYS_ADMIN over the machine.
 pub(crate) fn is_admin() -> bool {
     // SAFETY: Looks at `current` only.
@@ -320,8 +334,7 @@ pub(crate) fn rcu_tasks_grace_period() {
     unsafe { c::vserver_rcu_tasks_grace_period() }
 }
 
-/// The stock lane's attachment, `ftrace_glue.c`.
-#[cfg(not(CONFIG_SECURITY_VSERVER))]
+/// The attachment by ftrace, `ftrace_glue.c`.
 pub(crate) mod ftrace {
     use super::*;
 

@@ -8,25 +8,18 @@
  * `make bench` shows what each instruction here adds to a kill(2).
  */
 #include <linux/ftrace.h>
-#include <linux/objtool.h>
 #include <linux/pid.h>
 #include <linux/rculist.h>
 #include <linux/sched.h>
 #include <linux/sched/task_stack.h>
-#include <asm/ibt.h>
 #include <asm/syscall.h>
 #include <asm/unistd.h>
 #include <asm/unistd_32_ia32.h>
 
 #include "helpers.h"
+#include "wrap.h"
 
 #ifndef CONFIG_SECURITY_VSERVER
-
-#define FAST(type, name, ...)						\
-	extern type vserver_orig_##name(__VA_ARGS__);			\
-	__noendbr type vserver_wrap_##name(__VA_ARGS__);		\
-	ANNOTATE_NOENDBR_SYM(vserver_wrap_##name);			\
-	notrace __noendbr type vserver_wrap_##name(__VA_ARGS__)
 
 /* Whether nothing stands between the caller and a task, for reasons that are plain to see. */
 static __always_inline bool plainly_near(const struct task_struct *task)
@@ -47,7 +40,7 @@ static noinline notrace int kill_in_context(struct task_struct *task, struct ker
 	return vserver_slow_security_task_kill(task, info, sig, cred);
 }
 
-FAST(int, security_task_kill, struct task_struct *task, struct kernel_siginfo *info, int sig,
+VSERVER_WRAP(int, security_task_kill, struct task_struct *task, struct kernel_siginfo *info, int sig,
      const struct cred *cred)
 {
 	if (likely(plainly_near(task)))
@@ -83,7 +76,7 @@ static noinline notrace struct pid *checked_pid(struct pid *pid)
 	return means_process() && !vserver_process_in_view(pid) ? NULL : pid;
 }
 
-FAST(struct pid *, find_vpid, int nr)
+VSERVER_WRAP(struct pid *, find_vpid, int nr)
 {
 	struct pid *pid = vserver_orig_find_vpid(nr);
 	struct hlist_node *first;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The stock lane's attachment: each wrapped kernel function starts with a jump to our function of
+ * The attachment by ftrace: each wrapped kernel function starts with a jump to our function of
  * the same signature (an ftrace direct jump), which may call the original past that jump.
  *
- * The hook table is the list VSERVER_WRAPS below; the Rust side is attach/ftrace.rs.
+ * The hook table is the list VSERVER_WRAPS below; the wrappers are in attach/ftrace/, or by
+ * VSERVER_WRAP() in C.
  */
 #include <linux/ftrace.h>
 #include <linux/delay.h>
@@ -14,9 +15,25 @@
 #include "helpers.h"
 #include "unexported.h"
 
-#ifndef CONFIG_SECURITY_VSERVER
+/* In both lanes: no patch is worth its lines where a wrapper is as good. */
+#define VSERVER_NETWORK_WRAPS(W)		\
+	W(security_socket_post_create)		\
+	W(security_socket_bind)			\
+	W(security_socket_connect)		\
+	W(security_file_receive)		\
+	W(__inet_lookup_listener)		\
+	W(inet6_lookup_listener)		\
+	W(__icmp_send)				\
+	W(icmp6_send)
+
+#ifdef CONFIG_SECURITY_VSERVER
+
+#define VSERVER_WRAPS(W)	VSERVER_NETWORK_WRAPS(W)
+
+#else
 
 #define VSERVER_WRAPS(W)			\
+	VSERVER_NETWORK_WRAPS(W)		\
 	W(security_task_alloc)			\
 	W(security_task_free)			\
 	W(pidfs_exit)				\
@@ -59,6 +76,8 @@
 	W(do_pagemap_cmd)			\
 	W(procfs_procmap_ioctl)			\
 	W(proc_pid_status)
+
+#endif
 
 /*
  * vserver_orig_NAME(...) runs the original behind its fentry site. The middle of a function has no
@@ -209,5 +228,3 @@ unsigned int vserver_hooks_total(void)
 {
 	return ARRAY_SIZE(wraps);
 }
-
-#endif

@@ -15,6 +15,7 @@
 #include <linux/pid.h>
 #include <linux/preempt.h>
 #include <linux/ptrace.h>
+#include <linux/random.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
@@ -318,6 +319,11 @@ void vserver_module_get(void)
 void vserver_module_put(void)
 {
 	module_put(THIS_MODULE);
+}
+
+u64 vserver_random(void)
+{
+	return get_random_u64();
 }
 
 struct file *vserver_anon_file(const struct file_operations *fops, void *private)

@@ -77,6 +77,7 @@ void vserver_rcu_tasks_grace_period(void);
 void vserver_free_rcu(void *memory);
 void vserver_module_get(void);
 void vserver_module_put(void);
+u64 vserver_random(void);
 struct file_operations;
 struct file *vserver_anon_file(const struct file_operations *fops, void *private);
 

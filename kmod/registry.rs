@@ -13,6 +13,7 @@
 use crate::{
     context::{Context, NoCharge},
     ffi::{self, numbers},
+    network::Network,
     policy::enter::Decision,
     uapi::*, //
 };
@@ -50,6 +51,7 @@ pub(crate) fn exit() {
     ffi::reap_flush();
     rcu::rcu_barrier();
     numbers::destroy();
+    ffi::map_destroy();
 }
 
 pub(crate) fn alive() -> u32 {
@@ -78,17 +80,19 @@ impl Drop for Ticket {
     }
 }
 
-/// Finds or makes the context of a decision that is not `Stay`, and charges it for the caller.
+/// Finds or makes the context of a decision that is not `Stay`, and charges it for the caller, whose
+/// network is `from`.
 pub(crate) fn obtain(
     decision: Decision,
     flags: u32,
     caps_dropped: u64,
     outer: Option<Arc<Context>>,
+    from: Option<&Network>,
 ) -> Result<Ticket> {
     match decision {
         Decision::Stay => Err(EINVAL),
         Decision::New => {
-            let context = Context::new(flags, caps_dropped, outer)?;
+            let context = Context::new(flags, caps_dropped, outer, from)?;
             let ticket = Ticket(Some(context.clone()));
             let guard = NUMBERS.lock();
             let number =
@@ -104,7 +108,7 @@ pub(crate) fn obtain(
             // Made ahead, as it allocates; unused when the context exists.
             let mut fresh = None;
             if create {
-                fresh = Some(Context::new(flags, caps_dropped, None)?);
+                fresh = Some(Context::new(flags, caps_dropped, None, from)?);
             }
             let guard = NUMBERS.lock();
             if let Some(found) = numbers::find(number) {

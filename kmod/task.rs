@@ -2,7 +2,8 @@
 
 //! Task to context. One of the files that may contain `unsafe`.
 //!
-//! A task of context 0 has no [`Entry`], so a machine without contexts has none at all. All entries
+//! A task of context 0 has an [`Entry`] only when it is confined to addresses, so a machine without
+//! contexts has none at all. All entries
 //! are in a fixed hash table by the task's address: `task_struct` of the `stock` lane has no room
 //! for us. In the `patched` lane a task's security blob is the short way to its entry.
 //!
@@ -22,13 +23,19 @@
 use crate::{
     context::Context,
     ffi::{self, MapGuard},
+    network::Network,
     uapi::CONTEXT_ROOT, //
 };
-use core::{ffi::c_void, mem::ManuallyDrop, ptr};
+use core::{
+    ffi::c_void,
+    mem::ManuallyDrop,
+    ptr::{self, NonNull}, //
+};
 use kernel::{
     bindings, current,
     prelude::*,
     sync::{
+        aref::ARef,
         atomic::{Acquire, Atomic, Full, Release},
         rcu,
         Arc, //
@@ -43,16 +50,20 @@ pub(crate) struct Entry {
     rcu: bindings::callback_head,
     task: *mut bindings::task_struct,
     number: i32,
-    /// A reference of its own, and one charge. Null once the task is reaped. RCU readers may
-    /// still use what they have found: the context outlives the grace period (see `context.rs`).
+    /// A reference of its own, and one charge. Null once the task is reaped, and in context 0. RCU
+    /// readers may still use what they have found: the context outlives the grace period (see
+    /// `context.rs`).
     context: Atomic<*mut Context>,
+    /// A reference of its own. Null in context 0 when the task is free, and once it is reaped.
+    network: Atomic<*mut Network>,
     next: Atomic<*mut Entry>,
 }
 
 /// An entry that is not in use yet.
 pub(crate) struct Prepared {
     entry: KBox<Entry>,
-    context: Arc<Context>,
+    context: Option<Arc<Context>>,
+    network: Option<ARef<Network>>,
 }
 
 /// A task that has been reaped is in no context any more.
@@ -70,27 +81,42 @@ extern "C" {
 
 impl Prepared {
     /// Allocates; `ENOMEM` is the only error. The charge of the task is the caller's business.
-    pub(crate) fn new(context: &Arc<Context>) -> Result<Self> {
+    pub(crate) fn new(
+        context: Option<Arc<Context>>,
+        network: Option<ARef<Network>>,
+    ) -> Result<Self> {
         let entry = KBox::new(
             Entry {
                 rcu: bindings::callback_head::default(),
                 task: ptr::null_mut(),
-                number: context.number(),
+                number: context
+                    .as_ref()
+                    .map_or(CONTEXT_ROOT, |context| context.number()),
                 context: Atomic::new(ptr::null_mut()),
+                network: Atomic::new(ptr::null_mut()),
                 next: Atomic::new(ptr::null_mut()),
             },
             GFP_KERNEL,
         )?;
         Ok(Self {
             entry,
-            context: context.clone(),
+            context,
+            network,
         })
     }
 
     /// Makes the task a member, instead of what it was. The charge passes to the entry.
     pub(crate) fn install(self, task: &Task) {
-        let context = Arc::into_raw(self.context).cast_mut();
-        self.entry.context.store(context, Release);
+        if let Some(context) = self.context {
+            self.entry
+                .context
+                .store(Arc::into_raw(context).cast_mut(), Release);
+        }
+        if let Some(network) = self.network {
+            self.entry
+                .network
+                .store(ARef::into_raw(network).as_ptr(), Release);
+        }
         let new = KBox::into_raw(self.entry);
         ffi::mark(task);
         let guard = MapGuard::new();
@@ -158,12 +184,18 @@ fn retire(entry: *mut Entry) {
     unsafe { vserver_free_rcu(entry.cast()) };
 }
 
-/// Drops the entry's reference and charge, once.
+/// Drops the entry's references and charge, once.
 ///
 /// # Safety
 ///
 /// `entry` must not be freed during the call.
 unsafe fn let_go(entry: *mut Entry) {
+    // SAFETY: By contract.
+    let network = unsafe { (*entry).network.xchg(ptr::null_mut(), Full) };
+    if let Some(network) = NonNull::new(network) {
+        // SAFETY: From `ARef::into_raw` in `install`, and whoever takes it out of the entry owns it.
+        drop(unsafe { ARef::from_raw(network) });
+    }
     // SAFETY: By contract.
     let raw = unsafe { (*entry).context.xchg(ptr::null_mut(), Full) };
     if raw.is_null() {
@@ -204,7 +236,7 @@ fn numbers_of_members(one: &Task, other: &Task) -> (i32, i32) {
     (number(one), number(other))
 }
 
-/// Whether two tasks are in the same context, which is not context 0. From `ftrace_fast.c`.
+/// Whether two tasks are in the same context, and both have entries. From `ftrace_fast.c`.
 ///
 /// # Safety
 ///
@@ -234,9 +266,13 @@ pub(crate) fn context(task: &Task) -> Result<Option<Arc<Context>>, Reaped> {
         return Ok(None);
     }
     // SAFETY: As in `numbers_of_members`.
-    let raw = unsafe { (*entry).context.load(Acquire) };
+    let (raw, number) = unsafe { ((*entry).context.load(Acquire), (*entry).number) };
     if raw.is_null() {
-        return Err(Reaped);
+        return if number == CONTEXT_ROOT {
+            Ok(None)
+        } else {
+            Err(Reaped)
+        };
     }
     // SAFETY: The reference that the entry owns or owned is copied, not taken; the context's
     // count cannot be zero, as its life ends a grace period after the last entry let go of it.
@@ -247,6 +283,64 @@ pub(crate) fn context(task: &Task) -> Result<Option<Arc<Context>>, Reaped> {
 /// The context of the caller, `None` for context 0. Not for a task on its way out.
 pub(crate) fn own_context() -> Option<Arc<Context>> {
     context(current!()).unwrap_or(None)
+}
+
+/// The network of a task, `None` when it is free and in context 0, or reaped.
+pub(crate) fn network(task: &Task) -> Option<ARef<Network>> {
+    if place::is_empty(task) {
+        return None;
+    }
+    let _guard = rcu::read_lock();
+    let entry = place::find(task);
+    if entry.is_null() {
+        return None;
+    }
+    // SAFETY: As in `numbers_of_members`.
+    let raw = NonNull::new(unsafe { (*entry).network.load(Acquire) })?;
+    // SAFETY: The memory of a network stays for a grace period after its last reference.
+    unsafe { Network::try_get(raw) }
+}
+
+/// The network of the caller.
+pub(crate) fn own_network() -> Option<ARef<Network>> {
+    network(current!())
+}
+
+/// The same without a reference, null for none: only the caller itself changes it.
+pub(crate) fn own_network_raw() -> *const Network {
+    let task: &Task = current!();
+    if place::is_empty(task) {
+        return ptr::null();
+    }
+    let _guard = rcu::read_lock();
+    let entry = place::find(task);
+    if entry.is_null() {
+        return ptr::null();
+    }
+    // SAFETY: As in `numbers_of_members`.
+    unsafe { (*entry).network.load(Acquire) }
+}
+
+/// Gives the caller another network. `ENOMEM`: as it was.
+pub(crate) fn set_own_network(network: Option<ARef<Network>>) -> Result {
+    let task: &Task = current!();
+    let guard = rcu::read_lock();
+    let entry = place::find(task);
+    drop(guard);
+    if entry.is_null() {
+        if network.is_some() {
+            Prepared::new(None, network)?.install(task);
+        }
+        return Ok(());
+    }
+    let new = network.map_or(ptr::null_mut(), |network| ARef::into_raw(network).as_ptr());
+    // SAFETY: The caller's entry stays: only the caller itself replaces it.
+    let old = unsafe { (*entry).network.xchg(new, Full) };
+    if let Some(old) = NonNull::new(old) {
+        // SAFETY: From `ARef::into_raw`, and taken out of the entry by us.
+        drop(unsafe { ARef::from_raw(old) });
+    }
+    Ok(())
 }
 
 /// Where the entries are.

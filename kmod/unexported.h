@@ -13,6 +13,8 @@ struct ftrace_func_entry;
 struct ftrace_hash;
 struct ftrace_ops;
 struct nsproxy;
+struct sk_buff;
+struct sock;
 struct task_struct;
 struct user_namespace;
 
@@ -28,7 +30,10 @@ struct user_namespace;
 	U(create_new_namespaces, struct nsproxy *,			\
 	  (u64 flags, struct task_struct *tsk, struct user_namespace *user_ns, \
 	   struct fs_struct *new_fs))					\
-	U(switch_task_namespaces, void, (struct task_struct *p, struct nsproxy *new))
+	U(switch_task_namespaces, void, (struct task_struct *p, struct nsproxy *new)) \
+	U(inet_bhash2_update_saddr, int, (struct sock *sk, void *saddr, int family)) \
+	U(udp_rcv, int, (struct sk_buff *skb))				\
+	U(udpv6_rcv, int, (struct sk_buff *skb))
 
 #define U(name, type, arguments) type vserver_call_##name arguments;
 VSERVER_UNEXPORTED(U)

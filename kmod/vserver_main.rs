@@ -11,6 +11,8 @@ mod device;
 mod device_node;
 mod ffi;
 mod hooks;
+mod net_ffi;
+mod network;
 #[path = "policy/mod.rs"]
 #[expect(unreachable_pub)] // Public in the crate of the same source.
 mod policy;

@@ -3,7 +3,7 @@
 //! Attachment: from the kernel's functions to the handlers in `hooks/`.
 //!
 //! The lane is fixed when the module is built: `native` for a kernel with CONFIG_SECURITY_VSERVER,
-//! `ftrace` for any other.
+//! `ftrace` for any other. What both lanes wrap by ftrace, the network's functions, is in C.
 //!
 //! # Leaving
 //!
@@ -60,6 +60,12 @@ impl Drop for Inside {
     fn drop(&mut self) {
         INSIDE.add(-1, Relaxed);
     }
+}
+
+/// [`Inside`] for C: 1 on the way in, -1 on the way out.
+#[no_mangle]
+extern "C" fn vserver_inside(change: c_int) {
+    INSIDE.add(change.into(), Relaxed);
 }
 
 /// The answer of a kernel function that is 0 or a negative errno.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The `patched` lane: the handlers as `struct vserver_ops` of the built-in LSM (`patches/`). One of
-//! the files that may contain `unsafe`.
+//! The `patched` lane: the handlers as `struct vserver_ops` of the built-in LSM (`patches/`), and by
+//! ftrace what both lanes wrap. One of the files that may contain `unsafe`.
 //!
 //! The kernel calls all of them through static calls, so no wrapped function sleeps inside; only the
 //! handlers that may sleep themselves hold [`Inside`].
@@ -10,7 +10,7 @@
 #![expect(clippy::missing_safety_doc)] // All handlers have one contract: see "SAFETY of all" below.
 
 use super::{as_task, errno, Inside};
-use crate::hooks;
+use crate::{ffi::ftrace, hooks};
 use core::ffi::{c_int, c_uint};
 use kernel::{
     bindings,
@@ -81,7 +81,10 @@ pub(crate) fn attach() -> Result {
     // module goes.
     let result = to_result(unsafe { vserver_register(&OPS) });
     match result {
-        Ok(()) => ATTACHED.store(true, Relaxed),
+        Ok(()) => {
+            ATTACHED.store(true, Relaxed);
+            return ftrace::attach();
+        }
         Err(EOPNOTSUPP) => {
             pr_err!("the vserver LSM is not enabled: boot with it in lsm= or CONFIG_LSM\n")
         }
@@ -93,6 +96,7 @@ pub(crate) fn attach() -> Result {
 
 /// Detaches what was attached. Calls can still be under way after it.
 pub(crate) fn detach() {
+    ftrace::detach();
     if ATTACHED.load(Relaxed) {
         ATTACHED.store(false, Relaxed);
         // SAFETY: `attach` registered this table.
@@ -102,7 +106,9 @@ pub(crate) fn detach() {
 
 /// How many hooks are attached, and how many there are.
 pub(crate) fn hooks() -> (u32, u32) {
-    (if ATTACHED.load(Relaxed) { HOOKS } else { 0 }, HOOKS)
+    let (attached, total) = ftrace::hooks();
+    let native = if ATTACHED.load(Relaxed) { HOOKS } else { 0 };
+    (attached + native, total + HOOKS)
 }
 
 // SAFETY of all handlers: the kernel calls them at the hook points of `patches/`, with tasks and pids

@@ -3,7 +3,8 @@
 //! `/proc/PID/status`.
 
 use crate::{task, uapi::*};
-use kernel::{seq_file::SeqFile, seq_print, task::Task};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use kernel::{fmt, seq_file::SeqFile, seq_print, task::Task};
 
 /// The words of `ctxflags`, in the order of the bits.
 const FLAG_NAMES: [(u32, &str); 7] = [
@@ -15,6 +16,15 @@ const FLAG_NAMES: [(u32, &str); 7] = [
     (FLAG_HIDEINFO, "hideinfo"),
     (FLAG_ULIMIT, "ulimit"),
 ];
+
+/// An address as `core` writes it: the kernel's formatting does not know its types.
+struct Shown(IpAddr);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        core::fmt::Display::fmt(&self.0, formatter)
+    }
+}
 
 /// Adds the context's lines. Tools of 2002 parse them; `s_context` comes first.
 pub(crate) fn status(seq: &SeqFile, target: &Task) {
@@ -38,5 +48,26 @@ pub(crate) fn status(seq: &SeqFile, target: &Task) {
     if flags == 0 {
         seq_print!(seq, " none");
     }
-    seq_print!(seq, "\ninitpid: none\nipv4root: 0\nipv4root_bcast: 0\n");
+    seq_print!(seq, "\ninitpid: none\nipv4root:");
+    let network = task::network(target).filter(|network| network.is_confined());
+    let Some(network) = network else {
+        seq_print!(seq, " 0\nipv4root_bcast: 0\n");
+        return;
+    };
+    for address in network.addresses() {
+        let ip: IpAddr = if address.family == FAMILY_IPV4 {
+            let [a, b, c, d, ..] = address.address;
+            Ipv4Addr::new(a, b, c, d).into()
+        } else {
+            Ipv6Addr::from(address.address).into()
+        };
+        seq_print!(seq, " {}/{}", Shown(ip), address.prefix);
+    }
+    match network.broadcast() {
+        0 => seq_print!(seq, "\nipv4root_bcast: 0\n"),
+        broadcast => {
+            let broadcast = Shown(Ipv4Addr::from(broadcast).into());
+            seq_print!(seq, "\nipv4root_bcast: {}\n", broadcast);
+        }
+    }
 }

@@ -7,12 +7,15 @@ use kernel::{prelude::*, task::Task};
 
 /// A task is being made by the caller: it inherits the context, within the limits. May sleep.
 pub(crate) fn alloc(child: &Task) -> Result {
-    let Some(context) = task::own_context() else {
+    let (context, network) = (task::own_context(), task::own_network());
+    if context.is_none() && network.is_none() {
         return Ok(());
-    };
-    let entry = Prepared::new(&context)?;
-    // The caller is in it, so it has not ended.
-    context.charge().map_err(|_| EAGAIN)?;
+    }
+    let entry = Prepared::new(context.clone(), network)?;
+    if let Some(context) = context {
+        // The caller is in it, so it has not ended.
+        context.charge().map_err(|_| EAGAIN)?;
+    }
     entry.install(child);
     Ok(())
 }

@@ -32,6 +32,10 @@ pub const IOC_GET: u32 = ioc(IOC_READ | IOC_WRITE, 2, size_of::<Get>());
 pub const IOC_LIST: u32 = ioc(IOC_READ | IOC_WRITE, 3, size_of::<List>());
 /// Get a context fd for a context that exists: [`Open`].
 pub const IOC_OPEN: u32 = ioc(IOC_READ | IOC_WRITE, 4, size_of::<Open>());
+/// Confine the calling process, and what it will start, to addresses: [`Addresses`].
+pub const IOC_SET_ADDRESSES: u32 = ioc(IOC_READ | IOC_WRITE, 5, size_of::<Addresses>());
+/// Tell to which addresses a process that the caller can see is confined: [`Addresses`].
+pub const IOC_GET_ADDRESSES: u32 = ioc(IOC_READ | IOC_WRITE, 6, size_of::<Addresses>());
 
 /// The root server's context, where the machine boots.
 pub const CONTEXT_ROOT: i32 = 0;
@@ -70,6 +74,18 @@ pub const ENTER_OPEN_FD: u32 = 1;
 /// Every bit that [`Enter::options`] knows.
 pub const ENTER_OPTIONS_ALL: u32 = 1;
 
+/// The most addresses that [`IOC_SET_ADDRESSES`] takes.
+pub const ADDRESSES_MAX: u32 = 4096;
+/// [`Address::family`]: IPv4, as in `AF_INET`.
+pub const FAMILY_IPV4: u16 = 2;
+/// [`Address::family`]: IPv6, as in `AF_INET6`.
+pub const FAMILY_IPV6: u16 = 10;
+/// [`Address::flags`]: every address that begins with the prefix, instead of one address.
+pub const ADDRESS_PREFIX: u8 = 1;
+
+/// [`Info::features`]: processes can be confined to addresses.
+pub const FEATURE_ADDRESSES: u64 = 1;
+
 /// [`Info::lane`]: attached through ftrace to an unmodified kernel.
 pub const LANE_STOCK: u32 = 0;
 /// [`Info::lane`]: attached to the hook points that `patches/` adds.
@@ -100,7 +116,7 @@ pub struct Info {
     pub flags_supported: u32,
     /// The number of capabilities the kernel knows (41 means 0..=40).
     pub capabilities: u32,
-    /// Features of this lane, none defined yet.
+    /// What the module can do in this lane: `FEATURE_*`.
     pub features: u64,
     /// Zero.
     pub reserved: [u64; 3],
@@ -201,6 +217,52 @@ pub struct Open {
     /// Out: the context fd, close-on-exec. It polls `POLLIN | POLLHUP` once the context is empty. Must be
     /// 0 on the way in.
     pub fd: i32,
+    /// Must be zero.
+    pub reserved: [u64; 3],
+}
+
+/// One address, or all addresses that begin with a prefix.
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
+pub struct Address {
+    /// [`FAMILY_IPV4`] or [`FAMILY_IPV6`].
+    pub family: u16,
+    /// Bits of the network's prefix, 0 to 32 or 128. Of one address it is only shown.
+    pub prefix: u8,
+    /// `ADDRESS_*` bits.
+    pub flags: u8,
+    /// Must be zero.
+    pub reserved: u32,
+    /// The address in network byte order. IPv4: the first four bytes, the others are zero. With
+    /// [`ADDRESS_PREFIX`] the bits behind the prefix are zero.
+    pub address: [u8; 16],
+}
+
+/// Argument of [`IOC_SET_ADDRESSES`] and [`IOC_GET_ADDRESSES`].
+///
+/// SET works once for everybody. Who is confined already may only keep some of the addresses
+/// (`EPERM` otherwise); root in context 0 may set anything at any time, and be free again with a count
+/// of 0. `EINVAL`: an address is malformed, unspecified, multicast or IPv4 mapped into IPv6, the broadcast
+/// address is none of IPv4, the count is 0 or too large, or the process has several threads.
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
+pub struct Addresses {
+    /// Address of an array of [`Address`].
+    pub buffer: u64,
+    /// In: elements of the array. Out: the addresses that there are; as many are written as there is
+    /// room for. 0: the process is not confined.
+    pub count: u32,
+    /// GET, in: a process by its pid as the caller sees it; 0: the caller. SET: 0.
+    pub pid: i32,
+    /// The IPv4 broadcast address that may be bound, all zero for none.
+    pub broadcast: [u8; 4],
+    /// Out: what 127.0.0.1 of the process is outside of it, all zero when it has no loopback of
+    /// its own. In: zero.
+    pub loopback: [u8; 4],
     /// Must be zero.
     pub reserved: [u64; 3],
 }

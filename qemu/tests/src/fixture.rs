@@ -8,7 +8,7 @@ use nix::{
     sys::wait::{waitpid, WaitStatus},
     unistd::{pipe, read, write, Pid},
 };
-use std::{fs::File, io::Read, os::fd::OwnedFd};
+use std::{fs::File, io::Read, net::IpAddr, os::fd::OwnedFd};
 use vserver_uapi::*;
 
 /// `Err`: what was wrong.
@@ -90,6 +90,64 @@ pub fn list() -> Result<Vec<i32>, Errno> {
         );
         after = request.after;
     }
+}
+
+/// One address of the ABI: "10.0.0.5/24" is one address, "10.0.0.0/24!" is all with that prefix.
+pub fn address(text: &str) -> Address {
+    let (text, flags) = match text.strip_suffix('!') {
+        Some(text) => (text, ADDRESS_PREFIX),
+        None => (text, 0),
+    };
+    let (ip, prefix) = text.split_once('/').unwrap_or((text, ""));
+    let (family, bytes, bits) = match ip.parse() {
+        Ok(IpAddr::V4(ip)) => {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&ip.octets());
+            (FAMILY_IPV4, bytes, 32)
+        }
+        Ok(IpAddr::V6(ip)) => (FAMILY_IPV6, ip.octets(), 128),
+        Err(error) => panic!("{ip}: {error}"),
+    };
+    Address {
+        family,
+        prefix: prefix.parse().unwrap_or(bits),
+        flags,
+        reserved: 0,
+        address: bytes,
+    }
+}
+
+/// SET_ADDRESSES.
+pub fn confine(addresses: &[&str]) -> Result<Addresses, Errno> {
+    let list: Vec<Address> = addresses.iter().map(|text| address(text)).collect();
+    confine_to(&list, Addresses::default())
+}
+
+/// The same with the other fields as given.
+pub fn confine_to(list: &[Address], request: Addresses) -> Result<Addresses, Errno> {
+    let device = device().map_err(|_| Errno::ENODEV)?;
+    let mut request = Addresses {
+        buffer: list.as_ptr() as u64,
+        count: list.len() as u32,
+        ..request
+    };
+    syscalls::ioctl(&device, IOC_SET_ADDRESSES, &mut request)?;
+    Ok(request)
+}
+
+/// GET_ADDRESSES.
+pub fn addresses_of(pid: i32) -> Result<(Addresses, Vec<Address>), Errno> {
+    let device = device().map_err(|_| Errno::ENODEV)?;
+    let mut list = vec![Address::default(); 64];
+    let mut request = Addresses {
+        buffer: list.as_mut_ptr() as u64,
+        count: list.len() as u32,
+        pid,
+        ..Addresses::default()
+    };
+    syscalls::ioctl(&device, IOC_GET_ADDRESSES, &mut request)?;
+    list.truncate(request.count as usize);
+    Ok((request, list))
 }
 
 /// Waits until no context is left: they end an RCU grace period after their last process.

@@ -8,6 +8,7 @@ mod caps;
 mod context;
 mod device;
 mod fixture;
+mod inet;
 mod limits;
 mod module;
 mod pid;
@@ -56,6 +57,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         scm::TESTS,
         proc::WAYS,
         proc::TESTS,
+        inet::TESTS,
         limits::TESTS,
         scale::TESTS,
         module::TESTS,

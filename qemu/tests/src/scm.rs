@@ -122,7 +122,10 @@ fn credentials() -> Outcome {
 }
 
 fn listener(name: &str) -> Result<(OwnedFd, UnixAddr), String> {
-    let address = UnixAddr::new_abstract(name.as_bytes()).map_err(words)?;
+    // In the file system: abstract names end at the context.
+    let path = format!("/tmp/{name}");
+    let _ = std::fs::remove_file(&path);
+    let address = UnixAddr::new(path.as_str()).map_err(words)?;
     let socket = stream()?;
     bind(socket.as_raw_fd(), &address).map_err(words)?;
     Ok((socket, address))

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! 127.0.0.1 and ::1 are one's own.
+
+use super::*;
+use crate::test;
+
+pub const PRIVATE: Test = test("inet::loopback_is_private", 60, private);
+pub const SHOWN: Test = test("inet::loopback_looks_like_one", 60, shown);
+pub const UDP: Test = test("inet::loopback_of_udp", 60, udp);
+pub const NESTED: Test = test("inet::loopback_of_inner_contexts", 60, nested);
+
+const LO: &str = "127.0.0.1";
+const LO6: &str = "::1";
+
+fn private() -> Outcome {
+    addresses()?;
+    let refused = Err(Errno::ECONNREFUSED);
+    let _host = Sitter::new(CONTEXT_ROOT, 0, || {
+        greeter("host", at(LO, 8301))?;
+        greeter("host", at(LO6, 8301))
+    })?;
+    within(100, &[A, A6], || {
+        equal("host's", connect_error(at(LO, 8301)), refused)?;
+        equal("host's, IPv6", connect_error(at(LO6, 8301)), refused)?;
+        equal(
+            "host's, by zero",
+            connect_error(at("0.0.0.0", 8301)),
+            refused,
+        )?;
+        for other in ["127.0.1.2", "127.9.9.9", "127.255.255.1"] {
+            let got = connect_error(at(other, 8301));
+            equal(other, got, Err(Errno::ENETUNREACH))?;
+        }
+        Ok("")
+    })?;
+    // The same port in each, and the host's beside them.
+    let _one = server(100, &[A, A6], || {
+        greeter("one", at(LO, 8301))?;
+        greeter("one", at(LO6, 8301))
+    })?;
+    let _two = server(101, &[B, B6], || {
+        greeter("two", at(LO, 8301))?;
+        greeter("two", at(LO6, 8301))
+    })?;
+    same("host", greeted_by(at(LO, 8301)), &format!("host {LO} {LO}"))?;
+    for (context, own, name) in [(100, [A, A6], "one"), (101, [B, B6], "two")] {
+        // What listens on the loopback is not there for the network.
+        equal(own[0], connect_error(at(own[0], 8301)), refused)?;
+        equal(own[1], connect_error(at(own[1], 8301)), refused)?;
+        within(context, &own, || {
+            same(
+                "own",
+                greeted_by(at(LO, 8301)),
+                &format!("{name} {LO} {LO}"),
+            )?;
+            same(
+                "own, IPv6",
+                greeted_by(at(LO6, 8301)),
+                &format!("{name} {LO6} {LO6}"),
+            )?;
+            Ok("")
+        })?;
+    }
+    Ok(())
+}
+
+fn shown() -> Outcome {
+    addresses()?;
+    within(100, &[A, A6], || {
+        for (name, any) in [
+            (LO, "0.0.0.0"),
+            (LO6, "::"),
+            ("127.0.0.9", ""),
+            ("127.0.1.1", ""),
+        ] {
+            let listener = TcpListener::bind(at(name, 8302)).map_err(words)?;
+            equal(
+                "listener",
+                listener.local_addr().map_err(words)?,
+                at(name, 8302),
+            )?;
+            let stream = TcpStream::connect(at(name, 8302)).map_err(words)?;
+            equal("peer", stream.peer_addr().map_err(words)?, at(name, 8302))?;
+            let (accepted, from) = listener.accept().map_err(words)?;
+            let local = stream.local_addr().map_err(words)?;
+            equal("accept", from, local)?;
+            equal("accepted", accepted.peer_addr().map_err(words)?, local)?;
+            equal(
+                "its name",
+                accepted.local_addr().map_err(words)?,
+                at(name, 8302),
+            )?;
+            equal("from a loopback", local.ip().is_loopback(), true)?;
+            if !any.is_empty() {
+                drop((listener, accepted, stream));
+                let listener = TcpListener::bind(at(any, 8303)).map_err(words)?;
+                equal("any", listener.local_addr().map_err(words)?, at(any, 8303))?;
+            }
+        }
+        Ok("")
+    })
+}
+
+fn udp() -> Outcome {
+    addresses()?;
+    let _host = Sitter::new(CONTEXT_ROOT, 0, || answerer("host", at(LO, 8304)))?;
+    let _one = server(100, &[A, A6], || {
+        answerer("one", at(LO, 8305))?;
+        answerer("six", at(LO6, 8305))?;
+        answerer("any", at("0.0.0.0", 8306))
+    })?;
+    within(100, &[A, A6], || {
+        same(
+            "own",
+            ask(at(LO, 8305)).map_err(words),
+            &format!("one {LO} from {LO}"),
+        )?;
+        same(
+            "IPv6",
+            ask(at(LO6, 8305)).map_err(words),
+            &format!("six {LO6} from {LO6}"),
+        )?;
+        same(
+            "any",
+            ask(at(LO, 8306)).map_err(words),
+            &format!("any {LO} from {LO}"),
+        )?;
+        let socket = UdpSocket::bind(at("0.0.0.0", 0)).map_err(words)?;
+        socket.connect(at(LO, 8304)).map_err(words)?;
+        socket.send(b"?").map_err(words)?;
+        let got = errno(socket.recv(&mut [0; 8]));
+        equal("the host's", got, Err(Errno::ECONNREFUSED))?;
+        Ok("")
+    })
+}
+
+fn nested() -> Outcome {
+    addresses()?;
+    within(100, &[A], || {
+        greeter("outer", at(LO, 8307))?;
+        crate::fixture::inside(CONTEXT_NEW, || {
+            let got = connect_error(at(LO, 8307));
+            equal("outer's loopback", got, Err(Errno::ECONNREFUSED))?;
+            greeter("inner", at(LO, 8307))?;
+            same("own", greeted_by(at(LO, 8307)), &format!("inner {LO} {LO}"))?;
+            equal(
+                "address",
+                bind_error(at(B, 8307)),
+                Err(Errno::EADDRNOTAVAIL),
+            )?;
+            equal("address", bind_error(at(A, 8308)), Ok(()))
+        })?;
+        // Narrower is still the same machine.
+        child(|| {
+            confine(&[A]).map_err(words)?;
+            same(
+                "narrower",
+                greeted_by(at(LO, 8307)),
+                &format!("outer {LO} {LO}"),
+            )?;
+            Ok(String::new())
+        })?;
+        Ok("")
+    })
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is refused: sockets that no rule knows, options that reach further, sockets from elsewhere.
+
+use super::*;
+use crate::{syscalls, test};
+
+pub const PROTOCOLS: Test = test("inet::other_protocols_are_refused", 30, protocols);
+pub const OPTIONS: Test = test("inet::options_that_reach_further", 30, options);
+pub const MADE_BEFORE: Test = test("inet::sockets_made_before", 30, made_before);
+pub const PASSED: Test = test("inet::sockets_passed_in", 30, passed);
+
+fn protocols() -> Outcome {
+    addresses()?;
+    within(100, &[A], || {
+        let socket = |family: i32, kind: i32, protocol: i32| {
+            let arguments = [family as usize, kind as usize, protocol as usize, 0, 0, 0];
+            syscalls::syscall(libc::SYS_socket, arguments).map(|fd| drop(syscalls::own(fd as i32)))
+        };
+        // ETH_P_ALL
+        let packet = socket(libc::AF_PACKET, libc::SOCK_RAW, 0x300);
+        equal("packet", packet, Err(Errno::EPERM))?;
+        let raw = socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_RAW);
+        equal("raw with its own headers", raw, Err(Errno::EPERM))?;
+        let raw = socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP);
+        equal("raw ICMP, as root", raw, Ok(()))?;
+        let mptcp = socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP);
+        equal("mptcp", mptcp, Err(Errno::EPROTONOSUPPORT))?;
+        let sctp = socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_SCTP);
+        equal("sctp", sctp, Err(Errno::EPROTONOSUPPORT))?;
+        equal(
+            "netlink",
+            socket(libc::AF_NETLINK, libc::SOCK_RAW, 0),
+            Ok(()),
+        )?;
+        Ok("")
+    })
+}
+
+fn options() -> Outcome {
+    addresses()?;
+    within(100, &[A, A6], || {
+        let set = |socket: &OwnedFd, level: i32, name: i32, value: &[u8]| {
+            let option = [
+                socket.as_raw_fd() as usize,
+                level as usize,
+                name as usize,
+                value.as_ptr() as usize,
+                value.len(),
+                0,
+            ];
+            syscalls::syscall(libc::SYS_setsockopt, option).map(drop)
+        };
+        let (four, six) = (tcp_socket(false), tcp_socket(true));
+        let (four, six) = (four.map_err(words)?, six.map_err(words)?);
+        let refused = Err(Errno::EPERM);
+        let on = 1i32.to_ne_bytes();
+        equal(
+            "transparent",
+            set(&four, libc::IPPROTO_IP, libc::IP_TRANSPARENT, &on),
+            refused,
+        )?;
+        let six_on = set(&six, libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT, &on);
+        equal("transparent", six_on, refused)?;
+        equal(
+            "source route",
+            set(&four, libc::IPPROTO_IP, libc::IP_OPTIONS, &[1; 4]),
+            refused,
+        )?;
+        equal(
+            "free binding",
+            set(&four, libc::IPPROTO_IP, libc::IP_FREEBIND, &on),
+            Ok(()),
+        )?;
+        let name = SockaddrStorage::from(at("192.0.2.1", 8501));
+        let got = bind(four.as_raw_fd(), &name);
+        equal("and what it is for", got, Err(Errno::EADDRNOTAVAIL))?;
+        let lo = set(&four, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, b"lo\0");
+        equal("a device that is there", lo, Ok(()))?;
+        Ok("")
+    })
+}
+
+/// A socket from before keeps what it has; without anything it is like a new one.
+fn made_before() -> Outcome {
+    addresses()?;
+    child(|| {
+        let bound = UdpSocket::bind(at(HOST, 8502)).map_err(words)?;
+        let listener = TcpListener::bind(at(HOST, 8502)).map_err(words)?;
+        let (fresh, other) = (tcp_socket(false), tcp_socket(false));
+        let (fresh, other) = (fresh.map_err(words)?, other.map_err(words)?);
+        confine(&[A]).map_err(words)?;
+        enter(100, 0, 0).map_err(words)?;
+        let got = errno(bound.connect(at(B, 8502)));
+        equal("connect", got, Err(Errno::EPERM))?;
+        equal(
+            "name",
+            listener.local_addr().map_err(words)?,
+            at(HOST, 8502),
+        )?;
+        let away = Err(Errno::EADDRNOTAVAIL);
+        let bind_to =
+            |socket: &OwnedFd, ip| bind(socket.as_raw_fd(), &SockaddrStorage::from(at(ip, 8503)));
+        equal("foreign", bind_to(&fresh, HOST), away)?;
+        equal("own", bind_to(&fresh, A), Ok(()))?;
+        let name = SockaddrStorage::from(at(HOST, 8502));
+        nix::sys::socket::connect(other.as_raw_fd(), &name).map_err(words)?;
+        let (_, from) = listener.accept().map_err(words)?;
+        equal("comes from", from.ip().to_string().as_str(), A)?;
+        Ok(String::new())
+    })
+    .map(drop)
+}
+
+/// The same for sockets that come by a Unix socket.
+fn passed() -> Outcome {
+    use nix::sys::socket::MsgFlags;
+    use nix::sys::socket::{recvmsg, sendmsg, socketpair, ControlMessage, ControlMessageOwned};
+    addresses()?;
+    let (one, other) = socketpair(
+        AddressFamily::Unix,
+        SockType::Stream,
+        None,
+        SockFlag::empty(),
+    )
+    .map_err(words)?;
+    let _host = Sitter::new(CONTEXT_ROOT, 0, || answerer("host", at(HOST, 8504)))?;
+    let fresh = socket(
+        AddressFamily::Inet,
+        SockType::Datagram,
+        SockFlag::empty(),
+        None,
+    )
+    .map_err(words)?;
+    let held = UdpSocket::bind(at(C, 8505)).map_err(words)?;
+    let fds = [fresh.as_raw_fd(), held.as_raw_fd()];
+    within(100, &[A], || {
+        sendmsg::<()>(
+            one.as_raw_fd(),
+            &[io::IoSlice::new(b"!")],
+            &[ControlMessage::ScmRights(&fds)],
+            MsgFlags::empty(),
+            None,
+        )
+        .map_err(words)?;
+        let mut space = nix::cmsg_space!([std::os::fd::RawFd; 2]);
+        let mut room = [0; 1];
+        let mut slices = [io::IoSliceMut::new(&mut room)];
+        let message = recvmsg::<()>(
+            other.as_raw_fd(),
+            &mut slices,
+            Some(&mut space),
+            MsgFlags::empty(),
+        )
+        .map_err(words)?;
+        let got = message.cmsgs().map_err(words)?.find_map(|cmsg| match cmsg {
+            ControlMessageOwned::ScmRights(fds) => Some(fds),
+            _ => None,
+        });
+        let Some([fresh, held]) = got.as_deref() else {
+            return Err("no descriptors came".to_string());
+        };
+        let fresh = UdpSocket::from(syscalls::own(*fresh));
+        let held = UdpSocket::from(syscalls::own(*held));
+        let told = asked(&fresh, at(HOST, 8504)).map_err(words);
+        same("without an address", told, &format!("host {A} from {HOST}"))?;
+        let told = asked(&held, at(HOST, 8504)).map_err(words);
+        same("with one", told, &format!("host {C} from {HOST}"))?;
+        Ok("")
+    })
+}

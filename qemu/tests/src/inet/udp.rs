@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! UDP, and ping.
+
+use super::*;
+use crate::{syscalls, test};
+use nix::sys::socket::{
+    recvmsg, sendmsg, ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn,
+};
+use std::io::{IoSlice, IoSliceMut};
+
+pub const ANY: Test = test("inet::udp_any_is_all_own_addresses", 60, any);
+pub const CONNECTED: Test = test("inet::udp_connected", 60, connected);
+pub const PKTINFO: Test = test("inet::udp_source_by_message", 60, pktinfo);
+pub const PING: Test = test("inet::ping_without_privilege", 60, ping);
+
+fn any() -> Outcome {
+    addresses()?;
+    let _one = server(100, &[A, B], || answerer("one", at("0.0.0.0", 8101)))?;
+    let _two = server(101, &[C], || answerer("two", at("0.0.0.0", 8101)))?;
+    // The answer comes from an address that the server has, whatever the host's own is.
+    let got = ask(at(A, 8101)).map_err(words)?;
+    equal("A", got.starts_with("one "), true)?;
+    same(
+        "C",
+        ask(at(C, 8101)).map_err(words),
+        &format!("two {C} from {C}"),
+    )?;
+    for other in [HOST, "127.0.0.1"] {
+        let socket = UdpSocket::bind(at("0.0.0.0", 0)).map_err(words)?;
+        socket.connect(at(other, 8101)).map_err(words)?;
+        socket.send(b"?").map_err(words)?;
+        let got = errno(socket.recv(&mut [0; 16]));
+        equal(other, got, Err(Errno::ECONNREFUSED))?;
+    }
+    within(101, &[C], || {
+        let lo = "127.0.0.1";
+        same(
+            "own loopback",
+            ask(at(lo, 8101)).map_err(words),
+            &format!("two {lo} from {lo}"),
+        )?;
+        same(
+            "own address",
+            ask(at(C, 8101)).map_err(words),
+            &format!("two {C} from {C}"),
+        )?;
+        let got = ask(at(A, 8101)).map_err(words)?;
+        equal(
+            "another's",
+            got.starts_with(&format!("one {C} from ")),
+            true,
+        )?;
+        Ok("")
+    })
+}
+
+/// A peer, another peer, no peer, all with one socket.
+fn connected() -> Outcome {
+    addresses()?;
+    let _host = Sitter::new(CONTEXT_ROOT, 0, || answerer("host", at(HOST, 8102)))?;
+    let _one = server(100, &[A], || answerer("one", at("0.0.0.0", 8103)))?;
+    within(100, &[A], || {
+        for any in [true, false] {
+            let socket = if any {
+                UdpSocket::bind(at("0.0.0.0", 8104)).map_err(words)?
+            } else {
+                UdpSocket::bind(at("0.0.0.0", 0)).map_err(words)?
+            };
+            let timeout = Some(Duration::from_secs(3));
+            socket.set_read_timeout(timeout).map_err(words)?;
+            let told = |peer: SocketAddr| -> Result<String, String> {
+                socket.connect(peer).map_err(words)?;
+                socket.send(b"?").map_err(words)?;
+                let mut room = [0; 64];
+                let length = socket.recv(&mut room).map_err(words)?;
+                let local = socket.local_addr().map_err(words)?.ip();
+                let peer = socket.peer_addr().map_err(words)?.ip();
+                let text = String::from_utf8_lossy(&room[..length]).into_owned();
+                Ok(format!("{text}, {local} to {peer}"))
+            };
+            let disconnect = || {
+                let unspecified = [0u8; 16];
+                syscalls::syscall(
+                    libc::SYS_connect,
+                    [
+                        socket.as_raw_fd() as usize,
+                        unspecified.as_ptr() as usize,
+                        16,
+                        0,
+                        0,
+                        0,
+                    ],
+                )
+                .map_err(words)
+            };
+            same(
+                "host",
+                told(at(HOST, 8102)),
+                &format!("host {A}, {A} to {HOST}"),
+            )?;
+            disconnect()?;
+            let lo = "127.0.0.1";
+            same(
+                "loopback",
+                told(at(lo, 8103)),
+                &format!("one {lo}, {lo} to {lo}"),
+            )?;
+            disconnect()?;
+            let name = socket.local_addr().map_err(words)?.ip().to_string();
+            equal("without a peer", name.as_str(), "0.0.0.0")?;
+            let got = asked(&socket, at(HOST, 8102)).map_err(words);
+            same("unconnected", got, &format!("host {A} from {HOST}"))?;
+        }
+        Ok("")
+    })
+}
+
+/// The source that a message names is one's own, or it is refused; what is told of a message that
+/// came is what the process has.
+fn pktinfo() -> Outcome {
+    addresses()?;
+    let _host = Sitter::new(CONTEXT_ROOT, 0, || answerer("host", at(HOST, 8105)))?;
+    within(100, &[A, B], || {
+        let socket = UdpSocket::bind(at("0.0.0.0", 8106)).map_err(words)?;
+        socket
+            .set_read_timeout(Some(Duration::from_secs(3)))
+            .map_err(words)?;
+        let send = |source: &str, dest: &str, port: u16| {
+            let info = libc::in_pktinfo {
+                ipi_ifindex: 0,
+                ipi_spec_dst: in_addr(source),
+                ipi_addr: in_addr("0.0.0.0"),
+            };
+            let SocketAddr::V4(dest) = at(dest, port) else {
+                return Err(Errno::EINVAL);
+            };
+            sendmsg(
+                socket.as_raw_fd(),
+                &[IoSlice::new(b"?")],
+                &[ControlMessage::Ipv4PacketInfo(&info)],
+                MsgFlags::empty(),
+                Some(&SockaddrIn::from(dest)),
+            )
+            .map(drop)
+        };
+        let mut room = [0; 64];
+        for own in [A, B] {
+            send(own, HOST, 8105).map_err(words)?;
+            let length = socket.recv(&mut room).map_err(words)?;
+            let text = String::from_utf8_lossy(&room[..length]).into_owned();
+            equal(own, text, format!("host {own}"))?;
+        }
+        for foreign in [HOST, C, "127.1.0.1"] {
+            equal(foreign, send(foreign, HOST, 8105), Err(Errno::EPERM))?;
+        }
+        // To itself: what it learns of the address that was asked.
+        let yes = 1i32;
+        let option = [
+            socket.as_raw_fd() as usize,
+            libc::IPPROTO_IP as usize,
+            libc::IP_PKTINFO as usize,
+            std::ptr::from_ref(&yes) as usize,
+            4,
+            0,
+        ];
+        syscalls::syscall(libc::SYS_setsockopt, option).map_err(words)?;
+        for (source, dest) in [("127.0.0.1", "127.0.0.1"), (A, B)] {
+            send(source, dest, 8106).map_err(words)?;
+            let mut space = nix::cmsg_space!(libc::in_pktinfo);
+            let mut slices = [IoSliceMut::new(&mut room)];
+            let message = recvmsg::<SockaddrIn>(
+                socket.as_raw_fd(),
+                &mut slices,
+                Some(&mut space),
+                MsgFlags::empty(),
+            )
+            .map_err(words)?;
+            let from = message.address.map(|address| address.ip().to_string());
+            equal("from", from.as_deref(), Some(source))?;
+            let told = message.cmsgs().map_err(words)?.find_map(|cmsg| match cmsg {
+                ControlMessageOwned::Ipv4PacketInfo(info) => Some(info.ipi_addr.s_addr),
+                _ => None,
+            });
+            equal("to", told, Some(in_addr(dest).s_addr))?;
+        }
+        Ok("")
+    })
+}
+
+fn in_addr(text: &str) -> libc::in_addr {
+    let ip: std::net::Ipv4Addr = text.parse().expect("an IPv4 address");
+    libc::in_addr {
+        s_addr: u32::from_ne_bytes(ip.octets()),
+    }
+}
+
+fn ping() -> Outcome {
+    addresses()?;
+    std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 65534").map_err(words)?;
+    within(100, &[A], || {
+        nix::unistd::setuid(nix::unistd::Uid::from_raw(1000)).map_err(words)?;
+        let raw = [libc::AF_INET as usize, libc::SOCK_RAW as usize, 1, 0, 0, 0];
+        let got = syscalls::syscall(libc::SYS_socket, raw);
+        equal("raw", got.map(drop), Err(Errno::EPERM))?;
+        let dgram = [
+            libc::AF_INET as usize,
+            libc::SOCK_DGRAM as usize,
+            1,
+            0,
+            0,
+            0,
+        ];
+        let fd = syscalls::syscall(libc::SYS_socket, dgram).map_err(words)?;
+        let socket = UdpSocket::from(syscalls::own(fd as i32));
+        socket
+            .set_read_timeout(Some(Duration::from_secs(3)))
+            .map_err(words)?;
+        for dest in [HOST, A, "127.0.0.1"] {
+            // Echo request, sequence 1; the kernel fills in the rest.
+            let echo = [8, 0, 0, 0, 0, 0, 0, 1, 42];
+            socket.send_to(&echo, at(dest, 0)).map_err(words)?;
+            let mut room = [0; 64];
+            let (length, from) = socket.recv_from(&mut room).map_err(words)?;
+            equal("reply", (room[0], length), (0, echo.len()))?;
+            equal("from", from.ip().to_string().as_str(), dest)?;
+        }
+        Ok("")
+    })
+}
