@@ -324,7 +324,7 @@ pub(crate) fn module_get() {
 
 /// Gives back what [`module_get`] took.
 pub(crate) fn module_put() {
-    // SAFETY: Paired with `module_get`; module exit waits for the caller, the reaping work.
+    // SAFETY: Paired with `module_get`; module exit waits for its callers, as for all of ours.
     unsafe { c::vserver_module_put() }
 }
 

@@ -24,7 +24,25 @@
 	W(__inet_lookup_listener)		\
 	W(inet6_lookup_listener)		\
 	W(__icmp_send)				\
-	W(icmp6_send)
+	W(icmp6_send)				\
+	W(tcp4_seq_show)			\
+	W(tcp6_seq_show)			\
+	W(udp4_seq_show)			\
+	W(udp6_seq_show)			\
+	W(raw_seq_show)				\
+	W(raw6_seq_show)			\
+	W(ping_v4_seq_show)			\
+	W(ping_v6_seq_show)			\
+	W(unix_seq_show)			\
+	W(packet_seq_show)			\
+	W(netlink_seq_show)			\
+	W(dev_ifconf)				\
+	W(dev_seq_show)				\
+	W(fib_route_seq_show)			\
+	W(fib_trie_seq_show)			\
+	W(arp_seq_show)				\
+	W(if6_seq_show)				\
+	W(ipv6_route_seq_show)
 
 #ifdef CONFIG_SECURITY_VSERVER
 

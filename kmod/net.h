@@ -13,9 +13,14 @@
 #include <linux/types.h>
 
 struct net;
+struct net_device;
 struct sk_buff;
 struct sock;
+struct sockaddr_un;
 struct vserver_network;
+
+/* The context that sees everything. */
+#define VSERVER_SPECTATOR	1
 
 /* Operations of the sockets of one network: a copy of the kernel's with ours in their places. */
 struct vserver_ops {
@@ -25,6 +30,8 @@ struct vserver_ops {
 	struct vserver_ops *next;
 	/* Of a socket that came from another network: what it had there. See vserver_net_adopt(). */
 	struct vserver_ops *previous;
+	/* Whether they are for the network namespace that the network is confined in. */
+	bool confined;
 };
 
 /* Bits of socket.flags that the kernel does not use. */
@@ -70,11 +77,26 @@ void vserver_inet_unmark(struct sock *sk);
 
 /* net_unix.c: operations of Unix sockets. */
 void vserver_unix_ops(struct vserver_ops *ops);
+int vserver_unix_inward(const struct vserver_network *network, struct sockaddr_un *address,
+			int length);
+
+/* net_netlink.c, net_device.c: what one may ask for. */
+void vserver_netlink_ops(struct vserver_ops *ops);
+void vserver_device_ops(struct vserver_ops *ops);
+
+/* net_list.c: whose sockets and devices are seen by whom. */
+int vserver_owner_set(struct socket *sock, int context);
+void vserver_owner_clear(struct socket *sock);
+bool vserver_sees_socket(const struct vserver_network *viewer, const struct net *net,
+			 unsigned long inode, const struct in6_addr *local);
+bool vserver_net_sees(const struct vserver_network *network, const struct net_device *dev);
 
 /* net_lookup.c: whose is an address? Prefixes of IPv4 count as of mapped addresses: 96 bits more. */
 int vserver_map_add(u64 ns, const struct in6_addr *address, u8 prefix, u16 loopback);
 void vserver_map_del(u64 ns, const struct in6_addr *address, u8 prefix, u16 loopback);
 void vserver_map_destroy(void);
+/* Whether some network has an address. */
+bool vserver_address_taken(const struct net *net, const struct in6_addr *address);
 int vserver_loopback_take(void);
 void vserver_loopback_give(int loopback);
 bool vserver_leads_out(struct sock *sk, __be32 dest, __be16 port);
@@ -110,6 +132,8 @@ int vserver_net_source4(const struct vserver_network *network, __be32 *source);
 int vserver_net_source6(const struct vserver_network *network, struct in6_addr *source);
 bool vserver_net_has4(const struct vserver_network *network, __be32 address);
 bool vserver_net_has6(const struct vserver_network *network, const struct in6_addr *address);
+/* As has6, or ::1 where there is one. */
+bool vserver_net_shows6(const struct vserver_network *network, const struct in6_addr *address);
 /* The one to send from: the proposed one if it is among them, else the nearest to the destination. */
 __be32 vserver_net_choose4(const struct vserver_network *network, __be32 dest, __be32 proposed);
 void vserver_net_choose6(const struct vserver_network *network, const struct in6_addr *dest,

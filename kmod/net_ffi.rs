@@ -232,6 +232,12 @@ unsafe extern "C" fn vserver_net_has6(raw: *const Network, address: *const In6) 
 }
 
 #[no_mangle]
+unsafe extern "C" fn vserver_net_shows6(raw: *const Network, address: *const In6) -> bool {
+    // SAFETY: See above.
+    unsafe { set(raw).shows_v6(u128::from_be_bytes(*address)) }
+}
+
+#[no_mangle]
 unsafe extern "C" fn vserver_net_choose4(raw: *const Network, dest: Be32, proposed: Be32) -> Be32 {
     // SAFETY: See above.
     unsafe { set(raw) }

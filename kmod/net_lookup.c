@@ -163,6 +163,19 @@ in_prefixes:
 	return NULL;
 }
 
+bool vserver_address_taken(const struct net *net, const struct in6_addr *address)
+{
+	int loopback = ipv6_addr_v4mapped(address) ?
+		       vserver_loopback_of(address->s6_addr32[3]) : -1;
+	bool taken;
+
+	rcu_read_lock();
+	taken = (loopback >= 0 && test_bit(loopback, in_use)) ||
+		next_of(NULL, net->net_cookie, address);
+	rcu_read_unlock();
+	return taken;
+}
+
 /* Whether a socket is bound to "any" of a network that has the address. */
 static bool takes(const struct sock *sk, const struct in6_addr *address)
 {

@@ -34,6 +34,8 @@ static int released(struct socket *sock)
 	vserver_inside(1);
 	if (sock->sk)
 		vserver_inet_unmark(sock->sk);
+	if (ours && vserver_network_context(network))
+		vserver_owner_clear(sock);
 	error = original->release(sock);
 	while (previous) {
 		struct vserver_network *before = previous->network;
@@ -47,14 +49,23 @@ static int released(struct socket *sock)
 	return error;
 }
 
+/* Notes whose socket it is, for those who list them. */
+static int own(struct socket *sock, const struct vserver_network *network)
+{
+	int context = vserver_network_context(network);
+
+	return context ? vserver_owner_set(sock, context) : 0;
+}
+
 static int accepted(struct socket *sock, struct socket *newsock, struct proto_accept_arg *arg)
 {
 	struct vserver_ops *ops = vserver_ops_of(sock);
+	int error = own(newsock, ops->network);
 
 	/* Before, as it is released with our operations when this fails. */
 	vserver_network_get(ops->network);
 	set_bit(VSERVER_SOCK_OURS, &newsock->flags);
-	return ops->original->accept(sock, newsock, arg);
+	return error ? : ops->original->accept(sock, newsock, arg);
 }
 
 /* Whether the operations are those of some network. */
@@ -82,8 +93,7 @@ static struct vserver_ops *ops_for(struct vserver_network *network,
 	for (ops = first; ops && !previous; ops = ops->next) {
 		if (ops->original != original || ops->previous)
 			continue;
-		if (original->family == PF_UNIX ||
-		    (ops->ops.bind != original->bind) == confined)
+		if (ops->confined == confined)
 			return ops;
 	}
 	ops = kzalloc(sizeof(*ops), GFP_KERNEL_ACCOUNT);
@@ -93,13 +103,18 @@ static struct vserver_ops *ops_for(struct vserver_network *network,
 	ops->original = original;
 	ops->network = network;
 	ops->previous = previous;
+	ops->confined = confined;
 	ops->ops.release = released;
 	if (original->accept && original->accept != sock_no_accept)
 		ops->ops.accept = accepted;
-	if (original->family == PF_UNIX)
+	if (original->family == PF_UNIX && vserver_network_context(network))
 		vserver_unix_ops(ops);
+	else if (original->family == PF_NETLINK)
+		vserver_netlink_ops(ops);
 	else if (confined && (original->family == PF_INET || original->family == PF_INET6))
 		vserver_inet_ops(ops);
+	if (confined)
+		vserver_device_ops(ops);
 	/* Twice the same does no harm. */
 	do {
 		first = READ_ONCE(*list);
@@ -116,15 +131,12 @@ int vserver_net_adopt(struct socket *sock, int family, struct vserver_network *n
 {
 	const struct proto_ops *now = READ_ONCE(sock->ops), *original = now;
 	struct vserver_ops *previous = NULL, *ops;
+	int error;
 
 	switch (family) {
 	case PF_UNIX:
 	case PF_PACKET:
 	case PF_NETLINK:
-		/* Names and lists of their own are for contexts only. */
-		if (!vserver_network_context(network))
-			return 0;
-		break;
 	case PF_INET:
 	case PF_INET6:
 		break;
@@ -138,6 +150,9 @@ int vserver_net_adopt(struct socket *sock, int family, struct vserver_network *n
 	ops = ops_for(network, original, sock_net(sock->sk), previous);
 	if (!ops)
 		return -ENOMEM;
+	error = own(sock, network);
+	if (error)
+		return error;
 	vserver_network_get(network);
 	if (cmpxchg(&sock->ops, now, &ops->ops) != now) {
 		/* Somebody else was faster. */
@@ -147,7 +162,7 @@ int vserver_net_adopt(struct socket *sock, int family, struct vserver_network *n
 	if (previous)
 		set_bit(VSERVER_SOCK_MOVED, &sock->flags);
 	set_bit(VSERVER_SOCK_OURS, &sock->flags);
-	if (ops->ops.bind == original->bind || family == PF_UNIX)
+	if (!ops->confined || (family != PF_INET && family != PF_INET6))
 		return 0;
 	/* On failure the caller lets the socket go, and released() the network. */
 	return vserver_inet_born(sock, network, previous);

@@ -59,7 +59,8 @@ static int outward(const struct vserver_network *network, const struct sockaddr_
 }
 
 /* And back, in place. Names that are not of this context are none that one could use. */
-static int inward(const struct vserver_network *network, struct sockaddr_un *address, int length)
+int vserver_unix_inward(const struct vserver_network *network, struct sockaddr_un *address,
+			int length)
 {
 	u64 tag = vserver_network_tag(network);
 	int zeros, count;
@@ -143,7 +144,8 @@ static int unix_getname_in(struct socket *sock, struct sockaddr *uaddr, int peer
 	struct vserver_ops *ops = vserver_ops_of(sock);
 	int length = ops->original->getname(sock, uaddr, peer);
 
-	return length < 0 ? length : inward(ops->network, (struct sockaddr_un *)uaddr, length);
+	return length < 0 ? length : vserver_unix_inward(ops->network, (struct sockaddr_un *)uaddr,
+						      length);
 }
 
 static int unix_sendmsg_in(struct socket *sock, struct msghdr *message, size_t size)
@@ -172,8 +174,8 @@ static int unix_recvmsg_in(struct socket *sock, struct msghdr *message, size_t s
 	int result = ops->original->recvmsg(sock, message, size, flags);
 
 	if (result >= 0 && message->msg_name)
-		message->msg_namelen = inward(ops->network, message->msg_name,
-					      message->msg_namelen);
+		message->msg_namelen = vserver_unix_inward(ops->network, message->msg_name,
+							   message->msg_namelen);
 	return result;
 }
 

@@ -8,7 +8,7 @@
 //!
 //! A network is immutable, but for what is said once, and counted. Contexts, tasks and sockets hold references. The last one
 //! that goes takes it out of the map of addresses; the memory goes an RCU grace period later, so that
-//! packets under way may still look at it. A network holds a reference to the module until then.
+//! packets under way may still look at it. As long as it has references, a network holds one to the module.
 
 use crate::{
     ffi,
@@ -169,6 +169,8 @@ unsafe impl AlwaysRefCounted for Network {
         // SAFETY: The last reference is gone, so nobody queues it a second time; it begins with the
         // head, and from `KBox::into_raw` is what `free` wants.
         unsafe { bindings::call_rcu(object.as_ptr().cast(), Some(free)) }
+        // Now, not in `free`: module exit waits for that, and for whoever is here.
+        ffi::module_put();
     }
 }
 
@@ -182,7 +184,6 @@ unsafe extern "C" fn free(head: *mut bindings::callback_head) {
     // SAFETY: No socket is left that has them.
     unsafe { c::vserver_ops_free(network.ops.load(Relaxed)) };
     drop(network);
-    ffi::module_put();
 }
 
 impl Network {

@@ -236,6 +236,11 @@ impl Set<'_> {
         self.ranges.iter().any(|range| !range.is_v4())
     }
 
+    /// Whether an IPv6 address is there to be seen: one of the set, or ::1 if there is any IPv6.
+    pub fn shows_v6(&self, address: u128) -> bool {
+        self.has(Ip::of_v6(address)) || (address == LOCALHOST_V6 && self.has_v6())
+    }
+
     fn own_loopback(&self, last: u8) -> u32 {
         (127 << 24) | ((u32::from(self.loopback) + 256) << 8) | u32::from(last)
     }

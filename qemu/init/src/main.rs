@@ -289,8 +289,17 @@ fn mount_debugfs() -> nix::Result<()> {
 /// What kmemleak found that belongs to nobody, once the module is gone: what only the module
 /// pointed to is lost then.
 fn leaked() -> Result<String> {
-    nix::kmod::delete_module(c"vserver", nix::kmod::DeleteModuleFlags::O_NONBLOCK)
-        .context("the module cannot be removed after the tests")?;
+    // Contexts end, and sockets go, a little after their last process.
+    let mut tries = 0;
+    while let Err(error) =
+        nix::kmod::delete_module(c"vserver", nix::kmod::DeleteModuleFlags::O_NONBLOCK)
+    {
+        tries += 1;
+        if tries == 50 {
+            return Err(error).context("the module cannot be removed after the tests");
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
     // It takes nothing for lost that is younger than five seconds, and wants to miss it twice.
     for _ in 0..2 {
         std::thread::sleep(Duration::from_secs(6));

@@ -97,11 +97,46 @@ pub fn programs() -> Result<Programs> {
     })
 }
 
+/// Modules of Debian's kernel that tests load, by name or through the kernel when it needs one.
+const MODULES: [&str; 12] = [
+    "dummy",
+    "veth",
+    "llc",
+    "stp",
+    "bridge",
+    "inet_diag",
+    "tcp_diag",
+    "udp_diag",
+    "raw_diag",
+    "unix_diag",
+    "netlink_diag",
+    "af_packet_diag",
+];
+
+/// Puts them where modprobe looks, into an initramfs's `tree`.
+fn module_script(lane: Lane) -> Result<String> {
+    let Some(folder) = kernel::distribution_modules(lane)? else {
+        return Ok(String::new());
+    };
+    let folder = folder.display();
+    Ok(format!(
+        "release=$(basename {folder}); mkdir -p lib/modules/$release/kernel
+         for name in {names}; do
+             file=$(find {folder}/ -name $name.ko.xz -o -name $name.ko)
+             [ -n \"$file\" ] || {{ echo \"the kernel's packages have no module $name\"; exit 1; }}
+             cp $file lib/modules/$release/kernel
+         done
+         find lib/modules -name '*.xz' -exec xz -d {{}} +
+         depmod -b . $release",
+        names = MODULES.join(" "),
+    ))
+}
+
 /// The initramfs of a lane, without the job (see [`job_archive`]).
 pub fn initramfs(lane: Lane, purpose: Purpose) -> Result<PathBuf> {
     let programs = programs()?;
     let module = kernel::module(lane, purpose)?;
-    let key = Key::new("initramfs 4")
+    let key = Key::new("initramfs 5")
         .text(lane.name())
         .tree(&programs.vserver)?
         .tree(&programs.init)?
@@ -109,6 +144,7 @@ pub fn initramfs(lane: Lane, purpose: Purpose) -> Result<PathBuf> {
         .tree(&programs.probe)?
         .tree(&programs.nothing)?
         .tree(&module)?
+        .text(&module_script(lane)?)
         .tree(Path::new("/src/qemu/tour.sh"))?;
     let folder = product("initramfs", key, |folder| {
         let names = COMMANDS.join(" ");
@@ -124,6 +160,8 @@ pub fn initramfs(lane: Lane, purpose: Purpose) -> Result<PathBuf> {
                  cp {vserver} usr/sbin/vserver; for name in {names}; do ln -s vserver usr/sbin/$name; done
                  cp {init} init; cp {tests} bin/guest-tests; cp {probe} usr/sbin/probe; cp {nothing} usr/sbin/nothing; cp {module} lib/vserver.ko
                  strip --strip-debug lib/vserver.ko
+                 ln -s ../bin/busybox sbin/modprobe
+                 {modules}
                  cp /src/qemu/tour.sh bin/tour
                  echo {lane} >etc/vserver-lane
                  printf 'root:x:0:0:root:/root:/bin/sh\\nuser:x:1000:1000::/tmp:/bin/sh\\nnobody:x:65534:65534::/:/bin/false\\n' >etc/passwd
@@ -137,6 +175,7 @@ pub fn initramfs(lane: Lane, purpose: Purpose) -> Result<PathBuf> {
                 nothing = programs.nothing.display(),
                 module = module.display(),
                 lane = lane.name(),
+                modules = module_script(lane)?,
             ),
         )
     })?;

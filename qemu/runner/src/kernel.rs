@@ -100,7 +100,7 @@ fn packages() -> Result<(PathBuf, String)> {
             .trim()
             .to_string(),
     };
-    let key = Key::new("kernel-packages 1").text(&pinned);
+    let key = Key::new("kernel-packages 2").text(&pinned);
     let folder = product("kernel-packages", key, |folder| {
         step::run(
             "list of Debian's packages",
@@ -129,7 +129,8 @@ fn packages() -> Result<(PathBuf, String)> {
             folder,
             &format!(
                 "apt-get -o APT::Sandbox::User=root download {source}={version} \
-                 linux-binary-unsigned-{abi}={version} linux-headers-{abi}={version}
+                 linux-binary-unsigned-{abi}={version} linux-headers-{abi}={version} \
+                 linux-modules-{abi}={version}
                  for deb in *.deb; do dpkg-deb -x $deb .; rm $deb; done
                  echo {version} >version"
             ),
@@ -139,6 +140,16 @@ fn packages() -> Result<(PathBuf, String)> {
         .trim()
         .to_string();
     Ok((folder, version))
+}
+
+/// The folder with Debian's own modules, in the lane that has any: in the other all is built in.
+pub fn distribution_modules(lane: Lane) -> Result<Option<PathBuf>> {
+    if lane == Lane::Patched {
+        return Ok(None);
+    }
+    let (packages, version) = packages()?;
+    let abi = format!("{}{FLAVOUR}", upstream(&version));
+    Ok(Some(packages.join("usr/lib/modules").join(abi)))
 }
 
 /// Debian's kernel source, as it is.

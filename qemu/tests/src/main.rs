@@ -11,6 +11,7 @@ mod fixture;
 mod inet;
 mod limits;
 mod module;
+mod netdev;
 mod pid;
 mod pidfd;
 mod proc;
@@ -19,6 +20,7 @@ mod scale;
 mod sched;
 mod scm;
 mod signal;
+mod sockets;
 mod syscalls;
 mod task;
 mod userland;
@@ -58,6 +60,8 @@ fn all() -> impl Iterator<Item = &'static Test> {
         proc::WAYS,
         proc::TESTS,
         inet::TESTS,
+        netdev::TESTS,
+        sockets::TESTS,
         limits::TESTS,
         scale::TESTS,
         module::TESTS,

@@ -1,0 +1,474 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Devices, addresses and routes as a process sees them that is confined to addresses, by every way to
+//! ask: /proc/net, ioctls, rtnetlink questions and news.
+
+use crate::{
+    fixture::{child, confine, ensure, enter, equal, words, Outcome},
+    syscalls::{own, syscall},
+    test, Test,
+};
+use std::{
+    os::fd::{AsRawFd, OwnedFd},
+    process::Command,
+};
+use vserver_uapi::*;
+
+pub const TESTS: &[Test] = &[
+    test("netdev::proc_files", 60, proc_files),
+    test("netdev::tools", 60, tools),
+    test("netdev::ioctls", 60, ioctls),
+    test("netdev::rtnetlink", 60, rtnetlink),
+    test("netdev::rtnetlink_news", 60, news),
+    test("netdev::names_and_numbers", 60, names),
+];
+
+/// A device with an address of the host and one for contexts, and one with the host's alone.
+fn devices() -> Outcome {
+    for line in [
+        "link add vsown type dummy",
+        "link add vshost type dummy",
+        "link set vsown up",
+        "link set vshost up",
+        "address add 10.76.0.1/24 dev vsown",
+        "address add 10.76.0.5/24 dev vsown",
+        "address add fd76::1/64 dev vsown",
+        "address add fd76::5/64 dev vsown",
+        "address add 10.75.0.1/24 dev vshost",
+        "address add fd75::1/64 dev vshost",
+        "route add 10.74.0.0/24 via 10.76.0.9",
+        "route add 10.73.0.0/24 via 10.75.0.9",
+    ] {
+        // They are there already when another test has made them.
+        ip(line)?;
+    }
+    for [address, hardware, device] in [
+        ["10.76.0.9", "02:00:00:00:00:01", "vsown"],
+        ["10.75.0.9", "02:00:00:00:00:02", "vshost"],
+    ] {
+        Command::new("/bin/arp")
+            .args(["-s", address, hardware, "-i", device])
+            .output()
+            .map_err(words)?;
+    }
+    ensure(
+        "vsown",
+        std::path::Path::new("/sys/class/net/vsown").exists(),
+    )?;
+    ensure(
+        "vshost",
+        std::path::Path::new("/sys/class/net/vshost").exists(),
+    )
+}
+
+fn ip(line: &str) -> Result<String, String> {
+    let output = Command::new("/bin/ip")
+        .args(line.split(' '))
+        .output()
+        .map_err(words)?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn within(run: impl Fn() -> Outcome) -> Outcome {
+    devices()?;
+    for context in [CONTEXT_ROOT, 100] {
+        child(|| {
+            confine(&["10.76.0.5", "fd76::5"]).map_err(words)?;
+            if context != CONTEXT_ROOT {
+                enter(context, 0, 0).map_err(words)?;
+            }
+            run().map(|()| String::new())
+        })
+        .map_err(|text| format!("in context {context}: {text}"))?;
+    }
+    // Who is not confined sees all.
+    child(|| {
+        enter(101, 0, 0).map_err(words)?;
+        let text = std::fs::read_to_string("/proc/net/dev").map_err(words)?;
+        ensure("free inside a context", text.contains("vshost"))?;
+        let links = ip("link show")?;
+        ensure(&links, links.contains("vshost"))?;
+        Ok(String::new())
+    })
+    .map(drop)
+}
+
+/// What a text must have and what it must not have.
+fn has(what: &str, text: &str, with: &[&str], without: &[&str]) -> Outcome {
+    for part in with {
+        ensure(
+            &format!("{what} lacks {part}:\n{text}"),
+            text.contains(part),
+        )?;
+    }
+    for part in without {
+        ensure(&format!("{what} has {part}:\n{text}"), !text.contains(part))?;
+    }
+    Ok(())
+}
+
+fn proc_files() -> Outcome {
+    within(|| {
+        for (file, with, without) in [
+            ("dev", &["lo:", "vsown:", "Inter-|"][..], &["vshost"][..]),
+            // 10.76.0.0 and 10.74.0.0; 10.75.0.0 and 10.73.0.0.
+            (
+                "route",
+                &["Iface", "00004C0A", "00004A0A"],
+                &["vshost", "00004B0A", "0000490A"],
+            ),
+            (
+                "arp",
+                &["IP address", "10.76.0.9"],
+                &["vshost", "10.75.0.9"],
+            ),
+            (
+                "if_inet6",
+                &[
+                    "fd760000000000000000000000000005",
+                    "00000000000000000000000000000001",
+                ],
+                &["vshost", "fd760000000000000000000000000001"],
+            ),
+            (
+                "ipv6_route",
+                &[
+                    "fd760000000000000000000000000000 40",
+                    "fd760000000000000000000000000005 80",
+                ],
+                &["vshost", "fd760000000000000000000000000001 80"],
+            ),
+            (
+                "fib_trie",
+                &["10.76.0.5", "10.74.0.0"],
+                &["10.76.0.1\n", "10.75.0.1\n"],
+            ),
+        ] {
+            let text = std::fs::read_to_string(format!("/proc/net/{file}")).map_err(words)?;
+            has(file, &text, with, without)?;
+        }
+        Ok(())
+    })
+}
+
+/// busybox's own, which ask by rtnetlink and by ioctls.
+fn tools() -> Outcome {
+    within(|| {
+        has("ip link", &ip("link show")?, &["lo", "vsown"], &["vshost"])?;
+        has(
+            "ip address",
+            &ip("address show")?,
+            &["10.76.0.5/24", "127.0.0.1/8", "fd76::5", "::1/128"],
+            &["10.76.0.1/", "10.75.0.1", "fd76::1/", "fd75::"],
+        )?;
+        has(
+            "ip route",
+            &ip("route show")?,
+            &["10.76.0.0/24", "10.74.0.0/24"],
+            &["10.75.0.0", "10.73.0.0"],
+        )?;
+        has(
+            "local routes",
+            &ip("route show table local")?,
+            &["local 10.76.0.5"],
+            &["local 10.76.0.1", "local 10.75.0.1"],
+        )?;
+        has(
+            "ip -6 route",
+            &ip("-6 route show")?,
+            &["fd76::/64"],
+            &["fd75::"],
+        )?;
+        has(
+            "ip neigh",
+            &ip("neigh show")?,
+            &["10.76.0.9"],
+            &["10.75.0.9"],
+        )?;
+        let output = Command::new("/bin/ifconfig").arg("-a").output();
+        let text = String::from_utf8_lossy(&output.map_err(words)?.stdout).into_owned();
+        has(
+            "ifconfig",
+            &text,
+            &["vsown", "10.76.0.5", "127.0.0.1"],
+            &["vshost", "10.76.0.1 "],
+        )
+    })
+}
+
+const SIOCGIFNAME: usize = 0x8910;
+const SIOCGIFCONF: usize = 0x8912;
+const SIOCGIFFLAGS: usize = 0x8913;
+const SIOCGIFADDR: usize = 0x8915;
+const SIOCGIFNETMASK: usize = 0x891b;
+const SIOCGIFHWADDR: usize = 0x8927;
+const SIOCGIFINDEX: usize = 0x8933;
+
+fn socket(family: i32, kind: i32, protocol: i32) -> Result<OwnedFd, String> {
+    let arguments = [family as usize, kind as usize, protocol as usize, 0, 0, 0];
+    let fd = syscall(libc::SYS_socket, arguments).map_err(words)?;
+    Ok(own(fd as i32))
+}
+
+/// A request with a name; what is behind the name in the answer.
+fn ask(fd: &OwnedFd, request: usize, name: &str, word: u32) -> Result<[u8; 24], nix::errno::Errno> {
+    let mut room = [0u8; 40];
+    room[..name.len()].copy_from_slice(name.as_bytes());
+    room[16..20].copy_from_slice(&word.to_ne_bytes());
+    let arguments = [
+        fd.as_raw_fd() as usize,
+        request,
+        room.as_mut_ptr() as usize,
+        0,
+        0,
+        0,
+    ];
+    syscall(libc::SYS_ioctl, arguments)?;
+    let mut rest = [0; 24];
+    rest.copy_from_slice(&room[16..]);
+    Ok(rest)
+}
+
+fn ioctls() -> Outcome {
+    devices()?;
+    let host = nix::net::if_::if_nametoindex("vshost").map_err(words)?;
+    within(|| {
+        let absent = Err(nix::errno::Errno::ENODEV);
+        for family in [
+            libc::AF_INET,
+            libc::AF_INET6,
+            libc::AF_UNIX,
+            libc::AF_NETLINK,
+        ] {
+            let fd = socket(family, libc::SOCK_DGRAM, 0)?;
+            for request in [SIOCGIFFLAGS, SIOCGIFHWADDR, SIOCGIFINDEX] {
+                equal(
+                    &format!("{request:x} of a foreign one, family {family}"),
+                    ask(&fd, request, "vshost", 0).map(drop),
+                    absent,
+                )?;
+                equal(
+                    &format!("{request:x} of its own, family {family}"),
+                    ask(&fd, request, "vsown", 0).map(drop),
+                    Ok(()),
+                )?;
+            }
+            let got = ask(&fd, SIOCGIFNAME, "", host).map(drop);
+            equal("SIOCGIFNAME", got, absent)?;
+        }
+        let fd = socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
+        let address = |request, name| ask(&fd, request, name, 0).map(|rest| rest[4..8].to_vec());
+        equal(
+            "address",
+            address(SIOCGIFADDR, "vsown"),
+            Ok(vec![10, 76, 0, 5]),
+        )?;
+        equal(
+            "mask",
+            address(SIOCGIFNETMASK, "vsown"),
+            Ok(vec![255, 255, 255, 0]),
+        )?;
+        equal("lo", address(SIOCGIFADDR, "lo"), Ok(vec![127, 0, 0, 1]))?;
+        equal("foreign", address(SIOCGIFADDR, "vshost").map(drop), absent)?;
+
+        let mut list = [0u8; 40 * 64];
+        let mut request = [list.len() as u64, list.as_mut_ptr() as u64];
+        let arguments = [
+            fd.as_raw_fd() as usize,
+            SIOCGIFCONF,
+            request.as_mut_ptr() as usize,
+            0,
+            0,
+            0,
+        ];
+        syscall(libc::SYS_ioctl, arguments).map_err(words)?;
+        let length = request[0] as u32 as usize;
+        let found: Vec<&[u8]> = list[..length].chunks(40).map(|one| &one[20..24]).collect();
+        ensure(&format!("{found:?}"), found.contains(&&[10, 76, 0, 5][..]))?;
+        ensure(&format!("{found:?}"), found.contains(&&[127, 0, 0, 1][..]))?;
+        equal(&format!("no more than {found:?}"), found.len(), 2)
+    })
+}
+
+/// A rtnetlink socket, and what it says.
+struct Netlink(OwnedFd);
+
+impl Netlink {
+    fn open(protocol: i32, groups: u32) -> Result<Self, String> {
+        let fd = socket(libc::AF_NETLINK, libc::SOCK_RAW, protocol)?;
+        let mut name = [0u8; 12];
+        name[..2].copy_from_slice(&(libc::AF_NETLINK as u16).to_ne_bytes());
+        name[8..].copy_from_slice(&groups.to_ne_bytes());
+        let arguments = [fd.as_raw_fd() as usize, name.as_ptr() as usize, 12, 0, 0, 0];
+        syscall(libc::SYS_bind, arguments).map_err(words)?;
+        let timeout = [1u64, 0];
+        let option = [
+            fd.as_raw_fd() as usize,
+            libc::SOL_SOCKET as usize,
+            libc::SO_RCVTIMEO as usize,
+            timeout.as_ptr() as usize,
+            16,
+            0,
+        ];
+        syscall(libc::SYS_setsockopt, option).map_err(words)?;
+        Ok(Self(fd))
+    }
+
+    fn send(&self, kind: u16, flags: u16, body: &[u8]) -> Outcome {
+        let mut message = Vec::new();
+        message.extend((16 + body.len() as u32).to_ne_bytes());
+        message.extend(kind.to_ne_bytes());
+        message.extend((flags | libc::NLM_F_REQUEST as u16).to_ne_bytes());
+        message.extend(7u32.to_ne_bytes());
+        message.extend(0u32.to_ne_bytes());
+        message.extend(body);
+        nix::unistd::write(&self.0, &message)
+            .map(drop)
+            .map_err(words)
+    }
+
+    /// The messages of one datagram: their types and what follows.
+    fn receive(&self) -> Result<Vec<(u16, Vec<u8>)>, nix::errno::Errno> {
+        let mut room = vec![0u8; 65536];
+        let length = nix::unistd::read(&self.0, &mut room)?;
+        let mut rest = &room[..length];
+        let mut messages = Vec::new();
+        while rest.len() >= 16 {
+            let size = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
+            let kind = u16::from_ne_bytes([rest[4], rest[5]]);
+            messages.push((kind, rest[16..size].to_vec()));
+            rest = &rest[size.next_multiple_of(4).min(rest.len())..];
+        }
+        Ok(messages)
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+/// Questions about one thing, by number.
+fn rtnetlink() -> Outcome {
+    devices()?;
+    let index = |name| nix::net::if_::if_nametoindex(name).map_err(words);
+    let (own, host) = (index("vsown")?, index("vshost")?);
+    within(|| {
+        let netlink = Netlink::open(libc::NETLINK_ROUTE, 0)?;
+        let link = |index: u32| {
+            let mut body = [0u8; 16];
+            body[4..8].copy_from_slice(&index.to_ne_bytes());
+            body
+        };
+        netlink.send(libc::RTM_GETLINK, 0, &link(own))?;
+        let got = netlink.receive().map_err(words)?;
+        equal(
+            "own link",
+            (got[0].0, word(&got[0].1, 4)),
+            (libc::RTM_NEWLINK, own),
+        )?;
+        netlink.send(libc::RTM_GETLINK, 0, &link(host))?;
+        let got = netlink.receive().map_err(words)?;
+        let error = word(&got[0].1, 0) as i32;
+        equal("foreign link", (got[0].0, error), (2, -libc::ENODEV))?;
+        // By its size first, as many programs do.
+        netlink.send(libc::RTM_GETLINK, libc::NLM_F_DUMP as u16, &link(0))?;
+        let mut seen = Vec::new();
+        loop {
+            let arguments = [
+                netlink.0.as_raw_fd() as usize,
+                0,
+                0,
+                (libc::MSG_PEEK | libc::MSG_TRUNC) as usize,
+                0,
+                0,
+            ];
+            let size = syscall(libc::SYS_recvfrom, arguments).map_err(words)?;
+            ensure("a size", size > 0)?;
+            let got = netlink.receive().map_err(words)?;
+            let bytes: usize = got
+                .iter()
+                .map(|(_, body)| (16 + body.len()).next_multiple_of(4))
+                .sum();
+            equal("the size told before", bytes, size as usize)?;
+            if got.iter().any(|(kind, _)| *kind == 3) {
+                break;
+            }
+            seen.extend(got.iter().map(|(_, body)| word(body, 4)));
+        }
+        ensure("own in the list", seen.contains(&own))?;
+        ensure("foreign in the list", !seen.contains(&host))
+    })
+}
+
+/// News come of what one sees.
+fn news() -> Outcome {
+    devices()?;
+    let (ask, asked) = nix::unistd::pipe().map_err(words)?;
+    let (told, tell) = nix::unistd::pipe().map_err(words)?;
+    let host = child_that(|| {
+        let mut word = [0];
+        while nix::unistd::read(&ask, &mut word) == Ok(1) {
+            ip("address add 10.75.0.77/24 dev vshost")?;
+            ip("address del 10.75.0.77/24 dev vshost")?;
+            ip("address add 10.76.0.77/24 dev vsown")?;
+            ip("address del 10.76.0.77/24 dev vsown")?;
+            ip("address del 10.76.0.5/24 dev vsown")?;
+            ip("address add 10.76.0.5/24 dev vsown")?;
+            nix::unistd::write(&tell, b"!").map_err(words)?;
+        }
+        Ok(())
+    })?;
+    let outcome = within(|| {
+        // RTMGRP_LINK, RTMGRP_IPV4_IFADDR
+        let netlink = Netlink::open(libc::NETLINK_ROUTE, 1 | 0x10)?;
+        nix::unistd::write(&asked, b"!").map_err(words)?;
+        nix::unistd::read(&told, &mut [0]).map_err(words)?;
+        let mut addresses = Vec::new();
+        while let Ok(messages) = netlink.receive() {
+            for (kind, body) in messages {
+                let about = kind == libc::RTM_NEWADDR || kind == libc::RTM_DELADDR;
+                ensure(
+                    &format!("a change of an address, not {kind}: {body:?}"),
+                    about,
+                )?;
+                // struct ifaddrmsg, then IFA_ADDRESS: length, type, the address.
+                addresses.push(body[12..16].to_vec());
+            }
+        }
+        ensure("news came", !addresses.is_empty())?;
+        let own = addresses
+            .iter()
+            .all(|address| address[..] == [10, 76, 0, 5]);
+        ensure(&format!("only of its own: {addresses:?}"), own)
+    });
+    let host = nix::unistd::Pid::from_raw(host);
+    nix::sys::signal::kill(host, nix::sys::signal::Signal::SIGKILL).map_err(words)?;
+    nix::sys::wait::waitpid(host, None).map_err(words)?;
+    outcome
+}
+
+/// Something done by a child of the host's, until it is killed; its pid.
+fn child_that(run: impl FnOnce() -> Outcome) -> Result<i32, String> {
+    match crate::syscalls::fork().map_err(words)? {
+        0 => crate::syscalls::exit_now(i32::from(run().is_err())),
+        pid => Ok(pid),
+    }
+}
+
+fn names() -> Outcome {
+    devices()?;
+    let host = nix::net::if_::if_nametoindex("vshost").map_err(words)?;
+    within(|| {
+        nix::net::if_::if_nametoindex("vsown").map_err(words)?;
+        let got = nix::net::if_::if_nametoindex("vshost");
+        equal("by name", got, Err(nix::errno::Errno::ENODEV))?;
+        let list = nix::net::if_::if_nameindex().map_err(words)?;
+        let foreign = list.into_iter().any(|one| one.index() == host);
+        ensure("in the list", !foreign)?;
+        let mut found = nix::ifaddrs::getifaddrs().map_err(words)?;
+        ensure(
+            "getifaddrs",
+            found.all(|one| one.interface_name != "vshost"),
+        )
+    })
+}
