@@ -43,7 +43,8 @@ static bool is_v6(const struct sock *sk)
 /* Sockets that are found by their port: the others take any source and have no "any". */
 static bool has_ports(const struct sock *sk)
 {
-	return sk->sk_protocol == IPPROTO_TCP || sk->sk_protocol == IPPROTO_UDP;
+	return sk->sk_type != SOCK_RAW &&
+	       (sk->sk_protocol == IPPROTO_TCP || sk->sk_protocol == IPPROTO_UDP);
 }
 
 /* What it sends from, unless a message says otherwise: the only address there is. */
@@ -659,6 +660,8 @@ static int stream_sendmsg_in(struct socket *sock, struct msghdr *message, size_t
 	    sock->state != SS_UNCONNECTED || sk->sk_state != TCP_CLOSE)
 		return ops->original->sendmsg(sock, message, size);
 	error = find_way(sk, ops->network, name, namelen, &way);
+	if (!error && way.length)
+		error = check_way(sock, ops->network, &way);
 	if (error)
 		return error;
 	if (way.length && vserver_net_unbound(sock)) {
@@ -749,10 +752,48 @@ static int inet_recvmsg_in(struct socket *sock, struct msghdr *message, size_t s
 	return result;
 }
 
+/* The device that a socket is to be bound to: one that the network sees. */
+static int check_device(struct socket *sock, struct vserver_network *network, int name,
+			sockptr_t value, unsigned int length)
+{
+	char text[IFNAMSIZ] = {};
+	struct net_device *dev;
+	int index, error = 0;
+
+	switch (name) {
+	case SO_BINDTODEVICE:
+		if (copy_from_sockptr(text, value, min_t(size_t, length, sizeof(text) - 1)))
+			return -EFAULT;
+		if (!text[0])
+			return 0;
+		rcu_read_lock();
+		dev = dev_get_by_name_rcu(sock_net(sock->sk), text);
+		break;
+	case SO_BINDTOIFINDEX:
+		if (length < sizeof(index))
+			return 0;
+		if (copy_from_sockptr(&index, value, sizeof(index)))
+			return -EFAULT;
+		if (index <= 0)
+			return 0;
+		rcu_read_lock();
+		dev = dev_get_by_index_rcu(sock_net(sock->sk), index);
+		break;
+	default:
+		return 0;
+	}
+	if (!dev || !vserver_net_sees(network, dev))
+		error = -ENODEV;
+	rcu_read_unlock();
+	return error;
+}
+
 /* A sticky source, an option with other addresses in it, or a privilege beyond the network. */
 static int check_option(struct socket *sock, struct vserver_ops *ops, int level, int name,
 			sockptr_t value, unsigned int length)
 {
+	if (level == SOL_SOCKET)
+		return check_device(sock, ops->network, name, value, length);
 	if (level == SOL_IP) {
 		switch (name) {
 		case IP_TRANSPARENT:
@@ -823,6 +864,9 @@ static int inet_setsockopt_in(struct socket *sock, int level, int name, sockptr_
 		assign_bit(VSERVER_SOCK_V6ONLY, &sock->flags, on);
 		return 0;
 	}
+	/* They come here because of SOCK_CUSTOM_SOCKOPT. */
+	if (level == SOL_SOCKET)
+		return sock_setsockopt(sock, level, name, value, length);
 	error = ops->original->setsockopt(sock, level, name, value, length);
 	/* An upper layer protocol brings operations of its own: it gets ours around them. */
 	if (!error && level == SOL_TCP && name == TCP_ULP &&
@@ -869,44 +913,51 @@ void vserver_inet_ops(struct vserver_ops *ops)
 		ops->ops.getsockopt = inet_getsockopt_in;
 }
 
+/* A raw socket receives and sends by one address, from the start. */
+static int raw_born(struct socket *sock, struct vserver_network *network)
+{
+	struct in6_addr none = {};
+	union address a = {};
+	int length;
+
+	/* With headers of its own it would send from where it likes. */
+	if (inet_test_bit(HDRINCL, sock->sk))
+		return -EPERM;
+	if (is_v6(sock->sk)) {
+		vserver_net_choose6(network, &none, &none, &a.in6.sin6_addr);
+		if (ipv6_addr_any(&a.in6.sin6_addr))
+			return -EADDRNOTAVAIL;
+		a.in6.sin6_family = AF_INET6;
+		length = sizeof(a.in6);
+	} else {
+		a.in.sin_addr.s_addr = vserver_net_choose4(network, 0, 0);
+		if (!a.in.sin_addr.s_addr)
+			return -EADDRNOTAVAIL;
+		a.in.sin_family = AF_INET;
+		length = sizeof(a.in);
+	}
+	return vserver_ops_of(sock)->original->bind(sock, &a.unsized, length);
+}
+
 /* A socket that is new to the network: what it cannot be, and what is set from the start. */
 int vserver_inet_born(struct socket *sock, struct vserver_network *network,
 		      const struct vserver_ops *previous)
 {
 	struct sock *sk = sock->sk;
-	union address a = {};
 
+	/* Also the options of every socket are to come to inet_setsockopt_in(). */
+	set_bit(SOCK_CUSTOM_SOCKOPT, &sock->flags);
+	if (sk->sk_type == SOCK_RAW)
+		return raw_born(sock, network);
 	switch (sk->sk_protocol) {
 	case IPPROTO_TCP:
 	case IPPROTO_UDP:
-		break;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
-		if (sk->sk_type == SOCK_DGRAM)
-			break;
-		fallthrough;
+		break;
 	default:
 		/* Others may carry addresses in ways that are not known here. */
-		if (sk->sk_type != SOCK_RAW)
-			return -EPROTONOSUPPORT;
-		if (inet_test_bit(HDRINCL, sk))
-			return -EPERM;
-		/* Receives and sends by one address, from the start. */
-		if (is_v6(sk)) {
-			struct in6_addr none = {};
-
-			vserver_net_choose6(network, &none, &none, &a.in6.sin6_addr);
-			if (ipv6_addr_any(&a.in6.sin6_addr))
-				return -EADDRNOTAVAIL;
-			a.in6.sin6_family = AF_INET6;
-			return vserver_ops_of(sock)->original->bind(sock, &a.unsized,
-								    sizeof(a.in6));
-		}
-		a.in.sin_family = AF_INET;
-		a.in.sin_addr.s_addr = vserver_net_choose4(network, 0, 0);
-		if (!a.in.sin_addr.s_addr)
-			return -EADDRNOTAVAIL;
-		return vserver_ops_of(sock)->original->bind(sock, &a.unsized, sizeof(a.in));
+		return -EPROTONOSUPPORT;
 	}
 	/* What the program has set is kept apart already when it comes from such a network. */
 	if (is_v6(sk) && !(previous && previous->ops.setsockopt == inet_setsockopt_in)) {

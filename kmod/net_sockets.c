@@ -65,6 +65,8 @@ static int accepted(struct socket *sock, struct socket *newsock, struct proto_ac
 	/* Before, as it is released with our operations when this fails. */
 	vserver_network_get(ops->network);
 	set_bit(VSERVER_SOCK_OURS, &newsock->flags);
+	if (test_bit(SOCK_CUSTOM_SOCKOPT, &sock->flags))
+		set_bit(SOCK_CUSTOM_SOCKOPT, &newsock->flags);
 	return error ? : ops->original->accept(sock, newsock, arg);
 }
 

@@ -25,6 +25,7 @@ mod syscalls;
 mod task;
 mod userland;
 mod visibility;
+mod wire;
 
 use fixture::Outcome;
 
@@ -62,6 +63,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         inet::TESTS,
         netdev::TESTS,
         sockets::TESTS,
+        wire::TESTS,
         limits::TESTS,
         scale::TESTS,
         module::TESTS,

@@ -24,6 +24,20 @@ fn protocols() -> Outcome {
         equal("raw with its own headers", raw, Err(Errno::EPERM))?;
         let raw = socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP);
         equal("raw ICMP, as root", raw, Ok(()))?;
+        // One of TCP has no port to be found by, and no "any".
+        for (kind, protocol) in [(libc::SOCK_RAW, 6), (libc::SOCK_RAW, 17)] {
+            let arguments = [libc::AF_INET as usize, kind as usize, protocol, 0, 0, 0];
+            let fd = syscalls::syscall(libc::SYS_socket, arguments).map_err(words)?;
+            let fd = syscalls::own(fd as i32);
+            let to = |ip| bind(fd.as_raw_fd(), &SockaddrStorage::from(at(ip, 8510)));
+            equal("any", to("0.0.0.0"), Ok(()))?;
+            equal("foreign", to(HOST), Err(Errno::EADDRNOTAVAIL))?;
+            let name = SockaddrStorage::from(at(HOST, 8510));
+            let connected = nix::sys::socket::connect(fd.as_raw_fd(), &name);
+            equal("connected", connected, Ok(()))?;
+            let socket = UdpSocket::from(fd);
+            equal("its name", socket.local_addr().map_err(words)?.ip().to_string(), A.into())?;
+        }
         let mptcp = socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP);
         equal("mptcp", mptcp, Err(Errno::EPROTONOSUPPORT))?;
         let sctp = socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_SCTP);
@@ -37,8 +51,15 @@ fn protocols() -> Outcome {
     })
 }
 
+const SO_BINDTOIFINDEX: i32 = 62;
+
 fn options() -> Outcome {
     addresses()?;
+    Command::new("/bin/ip")
+        .args(["link", "add", "vsfar", "type", "dummy"])
+        .output()
+        .map_err(words)?;
+    let far = nix::net::if_::if_nametoindex("vsfar").map_err(words)?;
     within(100, &[A, A6], || {
         let set = |socket: &OwnedFd, level: i32, name: i32, value: &[u8]| {
             let option = [
@@ -77,6 +98,12 @@ fn options() -> Outcome {
         equal("and what it is for", got, Err(Errno::EADDRNOTAVAIL))?;
         let lo = set(&four, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, b"lo\0");
         equal("a device that is there", lo, Ok(()))?;
+        let name = set(&six, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, b"vsfar\0");
+        equal("one that is not", name, Err(Errno::ENODEV))?;
+        let index = set(&six, libc::SOL_SOCKET, SO_BINDTOIFINDEX, &far.to_ne_bytes());
+        equal("by number", index, Err(Errno::ENODEV))?;
+        let on = set(&six, libc::SOL_SOCKET, libc::SO_KEEPALIVE, &on);
+        equal("other options are as ever", on, Ok(()))?;
         Ok("")
     })
 }
