@@ -142,6 +142,10 @@ static int inet_bind_in(struct socket *sock, struct sockaddr_unsized *uaddr, int
 	}
 	if (way < 0)
 		return way;
+	/* No stream comes to a group; with one's own as a source it would come from anywhere. */
+	if (sk->sk_type == SOCK_STREAM && !is_v6(sk) && a.in.sin_addr.s_addr &&
+	    inet_addr_type(sock_net(sk), a.in.sin_addr.s_addr) != RTN_LOCAL)
+		return -EADDRNOTAVAIL;
 	if (way == VSERVER_BIND_ANY) {
 		if (has_ports(sk))
 			return bind_any(sock, ops, port);
@@ -363,6 +367,27 @@ static bool is_bound(const struct socket *sock)
 	       !test_bit(VSERVER_SOCK_ANY, &sock->flags);
 }
 
+/* Whether it sends from there because it is bound: not so to a group, or a broadcast address. */
+static bool has_source(const struct socket *sock, const struct way *way)
+{
+	const struct sock *sk = sock->sk;
+
+	if (!is_bound(sock))
+		return false;
+	if (ipv6_addr_v4mapped(&way->source6))
+		return READ_ONCE(inet_sk(sk)->inet_saddr);
+	return is_v6(sk) && !ipv6_addr_any(&inet6_sk(sk)->saddr);
+}
+
+static void set_source(struct sock *sk, const struct way *way)
+{
+	lock_sock(sk);
+	inet_sk(sk)->inet_saddr = way->source4;
+	if (is_v6(sk))
+		inet6_sk(sk)->saddr = way->source6;
+	release_sock(sk);
+}
+
 /*
  * Whether a way leads where the socket or the rules do not let it: from the loopback to anywhere
  * but the network itself, or by UDP to a socket of the host that takes what comes to any address.
@@ -413,6 +438,10 @@ static int inet_connect_in(struct socket *sock, struct sockaddr_unsized *uaddr, 
 	error = check_way(sock, ops->network, &way);
 	if (error)
 		return error;
+	/* What waits to be sent would get addresses from the route to the new peer. */
+	if (sk->sk_type == SOCK_DGRAM && sk->sk_protocol == IPPROTO_UDP &&
+	    READ_ONCE(udp_sk(sk)->pending))
+		return -EINVAL;
 
 	if (test_bit(VSERVER_SOCK_ANY, &sock->flags)) {
 		if (stream) {
@@ -420,26 +449,20 @@ static int inet_connect_in(struct socket *sock, struct sockaddr_unsized *uaddr, 
 			if (error)
 				return error;
 		} else {
-			lock_sock(sk);
-			inet_sk(sk)->inet_saddr = way.source4;
-			if (is_v6(sk))
-				inet6_sk(sk)->saddr = way.source6;
-			release_sock(sk);
+			set_source(sk, &way);
 		}
-	} else if (!READ_ONCE(inet_sk(sk)->inet_rcv_saddr)) {
+	} else if (is_bound(sock)) {
+		if (!has_source(sock, &way))
+			set_source(sk, &way);
+	} else {
 		/* Neither bound nor connected. */
 		error = bind_source(sock, ops, &way.source,
 				    is_v6(sk) ? sizeof(way.source.in6) : sizeof(way.source.in));
 		/* A port already, of those that are not found by it: the source is enough. */
 		if (error && has_ports(sk))
 			return error;
-		if (error) {
-			lock_sock(sk);
-			inet_sk(sk)->inet_saddr = way.source4;
-			if (is_v6(sk))
-				inet6_sk(sk)->saddr = way.source6;
-			release_sock(sk);
-		}
+		if (error)
+			set_source(sk, &way);
 	}
 	error = ops->original->connect(sock, &way.dest.unsized, way.length, flags);
 	if (!stream && test_bit(VSERVER_SOCK_ANY, &sock->flags)) {
@@ -494,8 +517,13 @@ static int inet_getname_in(struct socket *sock, struct sockaddr *uaddr, int peer
 	return length;
 }
 
-/* A message's own choice of a source. -EPERM: it is not among the addresses. */
-static int check_control(struct vserver_network *network, struct msghdr *message, bool *chosen)
+/*
+ * A message's own choice of a source. -EPERM: it is not among the addresses. The kernel takes zero
+ * for "as routing has it", which is source4 here. v4: what leaves is IPv4, and of the choices for
+ * IPv6 it takes one, and none at a socket of IPv4.
+ */
+static int check_control(const struct sock *sk, struct vserver_network *network,
+			 struct msghdr *message, bool v4, __be32 source4, bool *chosen)
 {
 	struct cmsghdr *cmsg;
 	int error = 0;
@@ -508,10 +536,11 @@ static int check_control(struct vserver_network *network, struct msghdr *message
 
 			if (cmsg->cmsg_len != CMSG_LEN(sizeof(*info)))
 				return -EINVAL;
-			if (info->ipi_spec_dst.s_addr) {
+			if (info->ipi_spec_dst.s_addr)
 				error = vserver_net_source4(network, &info->ipi_spec_dst.s_addr);
-				*chosen = true;
-			}
+			else
+				info->ipi_spec_dst.s_addr = source4;
+			*chosen |= v4;
 		} else if (cmsg->cmsg_level == SOL_IP && cmsg->cmsg_type == IP_RETOPTS) {
 			error = -EPERM;
 		} else if (cmsg->cmsg_level == SOL_IPV6 &&
@@ -523,7 +552,7 @@ static int check_control(struct vserver_network *network, struct msghdr *message
 				return -EINVAL;
 			if (!ipv6_addr_any(&info->ipi6_addr)) {
 				error = vserver_net_source6(network, &info->ipi6_addr);
-				*chosen = true;
+				*chosen |= !v4 || (is_v6(sk) && cmsg->cmsg_type == IPV6_PKTINFO);
 			}
 		} else if (cmsg->cmsg_level == SOL_IPV6 &&
 			   (cmsg->cmsg_type == IPV6_RTHDR ||
@@ -584,6 +613,13 @@ static int send_datagram(struct socket *sock, struct vserver_ops *ops, struct ms
 	struct way way = {};
 	int error;
 
+	if (name) {
+		error = find_way(sk, network, name, namelen, &way);
+		if (!error && way.length)
+			error = check_way(sock, network, &way);
+		if (error)
+			return error;
+	}
 	if (controllen && !is_user) {
 		/* Ours to change: a message may be sent again as it was. */
 		copy = kzalloc(ROOM + controllen, GFP_KERNEL);
@@ -591,14 +627,10 @@ static int send_datagram(struct socket *sock, struct vserver_ops *ops, struct ms
 			return -ENOMEM;
 		memcpy(copy + ROOM, control, controllen);
 		message->msg_control = copy + ROOM;
-		error = check_control(network, message, &chosen);
-		if (error)
-			goto out;
-	}
-	if (name) {
-		error = find_way(sk, network, name, namelen, &way);
-		if (!error && way.length)
-			error = check_way(sock, network, &way);
+		error = check_control(sk, network, message, ipv6_addr_v4mapped(&way.source6),
+				      way.length && !has_source(sock, &way) ?
+				      way.source4 : READ_ONCE(inet_sk(sk)->inet_saddr),
+				      &chosen);
 		if (error)
 			goto out;
 	}
@@ -610,7 +642,7 @@ static int send_datagram(struct socket *sock, struct vserver_ops *ops, struct ms
 	if (way.length) {
 		message->msg_name = &way.dest;
 		message->msg_namelen = way.length;
-		if (!chosen && !is_bound(sock) && !sends_from(sk, &way)) {
+		if (!chosen && !has_source(sock, &way) && !sends_from(sk, &way)) {
 			void *start = copy ? copy : (void *)room;
 			size_t used;
 
@@ -918,7 +950,7 @@ static int raw_born(struct socket *sock, struct vserver_network *network)
 {
 	struct in6_addr none = {};
 	union address a = {};
-	int length;
+	int length, error;
 
 	/* With headers of its own it would send from where it likes. */
 	if (inet_test_bit(HDRINCL, sock->sk))
@@ -936,7 +968,14 @@ static int raw_born(struct socket *sock, struct vserver_network *network)
 		a.in.sin_family = AF_INET;
 		length = sizeof(a.in);
 	}
-	return vserver_ops_of(sock)->original->bind(sock, &a.unsized, length);
+	error = vserver_ops_of(sock)->original->bind(sock, &a.unsized, length);
+	if (error)
+		return error;
+	/* So that it keeps an address when it gives up a peer. */
+	lock_sock(sock->sk);
+	sock->sk->sk_userlocks |= SOCK_BINDADDR_LOCK;
+	release_sock(sock->sk);
+	return 0;
 }
 
 /* A socket that is new to the network: what it cannot be, and what is set from the start. */

@@ -59,12 +59,14 @@ fn peer(prepare: impl FnOnce() -> Outcome) -> Result<Sitter, String> {
                 let index = link.map_err(words)?.trim().parse().map_err(words)?;
                 let other = nix::net::if_::if_indextoname(index).map_err(words)?;
                 let other = other.to_string_lossy().into_owned();
-                ip(&format!("link set {other} netns {}", i32::from_ne_bytes(pid)))?;
+                ip(&format!(
+                    "link set {other} netns {}",
+                    i32::from_ne_bytes(pid)
+                ))?;
                 for address in ["10.78.0.1/24", "10.78.0.5/24", "10.78.0.6/24"] {
                     ip(&format!("address add {address} dev vswire"))?;
                 }
-                std::fs::write("/proc/sys/net/ipv6/conf/vswire/accept_dad", "0")
-                    .map_err(words)?;
+                std::fs::write("/proc/sys/net/ipv6/conf/vswire/accept_dad", "0").map_err(words)?;
                 ip("link set vswire up")?;
                 for address in ["fd78::1/64", "fd78::5/64"] {
                     ip(&format!("address add {address} dev vswire"))?;
@@ -140,7 +142,11 @@ fn seen_by(peer: &str) -> Result<[String; 3], String> {
     TcpStream::connect_timeout(&address, Duration::from_secs(5))
         .and_then(|mut stream| stream.read_to_string(&mut tcp))
         .map_err(words)?;
-    let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let any = if address.is_ipv4() {
+        "0.0.0.0:0"
+    } else {
+        "[::]:0"
+    };
     let mut udp = [String::new(), String::new()];
     for (connect, text) in [true, false].into_iter().zip(&mut udp) {
         let socket = UdpSocket::bind(any).map_err(words)?;
@@ -165,8 +171,19 @@ fn seen_by(peer: &str) -> Result<[String; 3], String> {
 }
 
 fn sources() -> Outcome {
+    let (told, tell) = nix::unistd::pipe().map_err(words)?;
     let _peer = peer(|| {
         mirror(PEER)?;
+        let socket = UdpSocket::bind((PEER, 7006)).map_err(words)?;
+        std::thread::spawn(move || {
+            let mut text = String::new();
+            for _ in 0..4 {
+                if let Ok((_, from)) = socket.recv_from(&mut [0; 16]) {
+                    text.push_str(&format!("{} ", from.ip()));
+                }
+            }
+            let _ = nix::unistd::write(&tell, text.as_bytes());
+        });
         mirror(PEER6)
     })?;
     let all = |ip: &str| [ip.to_string(), ip.to_string(), ip.to_string()];
@@ -180,7 +197,29 @@ fn sources() -> Outcome {
         within(context, &["10.77.0.5", B], || {
             equal("several addresses", seen_by(PEER), Ok(all(B)))
         })?;
+        // Bound to a group, which is no source.
+        within(context, &[A], || {
+            for connect in [true, false] {
+                let socket = UdpSocket::bind("224.0.0.251:7005").map_err(words)?;
+                let peer = (PEER, 7006);
+                if connect {
+                    socket.connect(peer).map_err(words)?;
+                    socket.send(b"group").map_err(words)?;
+                } else {
+                    socket.send_to(b"group", peer).map_err(words)?;
+                }
+            }
+            Ok(())
+        })?;
     }
+    let mut room = [0; 256];
+    let length = nix::unistd::read(&told, &mut room).map_err(words)?;
+    let text = String::from_utf8_lossy(&room[..length]).into_owned();
+    equal(
+        "bound to a group",
+        text.as_str(),
+        "10.78.0.5 10.78.0.5 10.78.0.5 10.78.0.5 ",
+    )?;
     Ok(())
 }
 
@@ -281,7 +320,9 @@ fn random_calls() -> Outcome {
             while let Ok(length) = nix::unistd::read(&packets, &mut room) {
                 let source = source_of(&room[..length]);
                 if let Some(source) = source.filter(|source| seen.insert(source.clone())) {
-                    let _ = nix::unistd::write(&tell, format!("{source}\n").as_bytes());
+                    let packet = &room[14..length.min(80)];
+                    let line = format!("{source} {packet:02x?}\n");
+                    let _ = nix::unistd::write(&tell, line.as_bytes());
                 }
             }
         });
@@ -297,13 +338,20 @@ fn random_calls() -> Outcome {
     let mut room = [0; 4096];
     let length = nix::unistd::read(&told, &mut room).map_err(words)?;
     let text = String::from_utf8_lossy(&room[..length]).into_owned();
-    let sources: BTreeSet<&str> = text.lines().collect();
-    ensure("the peer saw the context", sources.contains(A))?;
-    let foreign: Vec<&&str> = sources
-        .iter()
-        .filter(|source| ![A, A6].contains(source))
+    let packets: Vec<(&str, &str)> = text
+        .lines()
+        .filter_map(|line| line.split_once(' '))
         .collect();
-    ensure(&format!("foreign sources: {foreign:?}"), foreign.is_empty())?;
+    let seen = packets.iter().any(|(source, _)| *source == A);
+    ensure("the peer saw the context", seen)?;
+    let foreign: Vec<_> = packets
+        .iter()
+        .filter(|(source, _)| ![A, A6].contains(source))
+        .collect();
+    ensure(
+        &format!("foreign sources: {foreign:#?}"),
+        foreign.is_empty(),
+    )?;
     until_silent()
 }
 

@@ -35,8 +35,22 @@ fn protocols() -> Outcome {
             let name = SockaddrStorage::from(at(HOST, 8510));
             let connected = nix::sys::socket::connect(fd.as_raw_fd(), &name);
             equal("connected", connected, Ok(()))?;
+            let nobody = [0u8; 16];
+            let arguments = [
+                fd.as_raw_fd() as usize,
+                nobody.as_ptr() as usize,
+                16,
+                0,
+                0,
+                0,
+            ];
+            syscalls::syscall(libc::SYS_connect, arguments).map_err(words)?;
             let socket = UdpSocket::from(fd);
-            equal("its name", socket.local_addr().map_err(words)?.ip().to_string(), A.into())?;
+            equal(
+                "its name",
+                socket.local_addr().map_err(words)?.ip().to_string(),
+                A.into(),
+            )?;
         }
         let mptcp = socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP);
         equal("mptcp", mptcp, Err(Errno::EPROTONOSUPPORT))?;

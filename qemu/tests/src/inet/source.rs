@@ -102,6 +102,14 @@ fn bound() -> Outcome {
             let told = asked(&socket, at(HOST, 8203)).map_err(words);
             same("udp", told, &format!("udp {own} from {HOST}"))?;
         }
+        // A group is no source; nor is it one to listen at by TCP.
+        let socket = UdpSocket::bind(at("224.0.0.251", 8206)).map_err(words)?;
+        socket.send_to(b"?", at(HOST, 8203)).map_err(words)?;
+        socket.connect(at(HOST, 8203)).map_err(words)?;
+        let from = socket.local_addr().map_err(words)?;
+        equal("of a group", from, at("224.0.0.251", 8206))?;
+        let group = bind_error(at("224.0.0.251", 8206));
+        equal("tcp", group, Err(Errno::EADDRNOTAVAIL))?;
         let socket = UdpSocket::bind(at("127.0.0.1", 8206)).map_err(words)?;
         let sent = errno(socket.send_to(b"?", at(HOST, 8203)).map(drop));
         equal("udp from the loopback", sent, Err(Errno::EINVAL))?;

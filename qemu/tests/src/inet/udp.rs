@@ -111,6 +111,17 @@ fn connected() -> Outcome {
             equal("without a peer", name.as_str(), "0.0.0.0")?;
             let got = asked(&socket, at(HOST, 8102)).map_err(words);
             same("unconnected", got, &format!("host {A} from {HOST}"))?;
+            // What waits to be sent has its addresses: no other peer meanwhile.
+            let name = nix::sys::socket::SockaddrStorage::from(at(HOST, 8102));
+            nix::sys::socket::sendto(
+                socket.as_raw_fd(),
+                b"?",
+                &name,
+                MsgFlags::from_bits_retain(libc::MSG_MORE),
+            )
+            .map_err(words)?;
+            let other = errno(socket.connect(at(lo, 8103)));
+            equal("a peer while something waits", other, Err(Errno::EINVAL))?;
         }
         Ok("")
     })
@@ -121,7 +132,7 @@ fn connected() -> Outcome {
 fn pktinfo() -> Outcome {
     addresses()?;
     let _host = Sitter::new(CONTEXT_ROOT, 0, || answerer("host", at(HOST, 8105)))?;
-    within(100, &[A, B], || {
+    within(100, &[A, B, A6], || {
         let socket = UdpSocket::bind(at("0.0.0.0", 8106)).map_err(words)?;
         socket
             .set_read_timeout(Some(Duration::from_secs(3)))
@@ -151,9 +162,37 @@ fn pktinfo() -> Outcome {
             let text = String::from_utf8_lossy(&room[..length]).into_owned();
             equal(own, text, format!("host {own}"))?;
         }
+        // One that leaves it open, as to name a device only: still one's own.
+        send("0.0.0.0", HOST, 8105).map_err(words)?;
+        let length = socket.recv(&mut room).map_err(words)?;
+        let text = String::from_utf8_lossy(&room[..length]).into_owned();
+        let own = text == format!("host {A}") || text == format!("host {B}");
+        equal(&format!("open: {text}"), own, true)?;
         for foreign in [HOST, C, "127.1.0.1"] {
             equal(foreign, send(foreign, HOST, 8105), Err(Errno::EPERM))?;
         }
+        // One for IPv6 says nothing about IPv4.
+        let info = libc::in6_pktinfo {
+            ipi6_addr: libc::in6_addr {
+                s6_addr: A6.parse::<std::net::Ipv6Addr>().map_err(words)?.octets(),
+            },
+            ipi6_ifindex: 0,
+        };
+        let SocketAddr::V4(dest) = at(HOST, 8105) else {
+            return Err("not IPv4".to_string());
+        };
+        sendmsg(
+            socket.as_raw_fd(),
+            &[IoSlice::new(b"?")],
+            &[ControlMessage::Ipv6PacketInfo(&info)],
+            MsgFlags::empty(),
+            Some(&SockaddrIn::from(dest)),
+        )
+        .map_err(words)?;
+        let length = socket.recv(&mut room).map_err(words)?;
+        let text = String::from_utf8_lossy(&room[..length]).into_owned();
+        let own = text == format!("host {A}") || text == format!("host {B}");
+        equal(&format!("of IPv6: {text}"), own, true)?;
         // To itself: what it learns of the address that was asked.
         let yes = 1i32;
         let option = [

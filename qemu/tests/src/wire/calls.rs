@@ -269,7 +269,10 @@ pub fn run(calls: u64) -> Outcome {
                 extra.fill(0);
                 extra[..3].copy_from_slice(random.of(&[b"lo\0", b"vsw", b"\0\0\0"]));
                 let value = extra.as_mut_ptr() as usize;
-                let _ = syscall(libc::SYS_ioctl, [fd, random.mostly(&COMMANDS), value, 0, 0, 0]);
+                let _ = syscall(
+                    libc::SYS_ioctl,
+                    [fd, random.mostly(&COMMANDS), value, 0, 0, 0],
+                );
             }
         }
     }
