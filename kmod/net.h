@@ -46,6 +46,7 @@ enum {
 enum {
 	VSERVER_SK_ANY = 48,		/* ... by the addresses of its network (in sk_user_data) ... */
 	VSERVER_SK_V6ONLY,		/* ... but not by IPv4 ones */
+	VSERVER_SK_MEMBER,		/* gets what comes to groups, see net_groups.c */
 };
 
 /* The ways of vserver_net_bind4() and vserver_net_bind6(). */
@@ -90,6 +91,7 @@ void vserver_owner_clear(struct socket *sock);
 bool vserver_sees_socket(const struct vserver_network *viewer, const struct net *net,
 			 unsigned long inode, const struct in6_addr *local);
 bool vserver_net_sees(const struct vserver_network *network, const struct net_device *dev);
+bool vserver_net_sees_index(const struct vserver_network *network, struct net *net, int index);
 
 /* net_lookup.c: whose is an address? Prefixes of IPv4 count as of mapped addresses: 96 bits more. */
 int vserver_map_add(u64 ns, const struct in6_addr *address, u8 prefix, u16 loopback);
@@ -141,6 +143,8 @@ void vserver_net_choose6(const struct vserver_network *network, const struct in6
 /* The only one, or zero when there are several to choose from, or none. */
 __be32 vserver_net_only4(const struct vserver_network *network);
 void vserver_net_only6(const struct vserver_network *network, struct in6_addr *only);
+/* The broadcast address, or zero. */
+__be32 vserver_net_broadcast(const struct vserver_network *network);
 void vserver_net_inward4(const struct vserver_network *network, __be32 *address);
 void vserver_net_inward6(const struct vserver_network *network, struct in6_addr *address);
 

@@ -220,6 +220,12 @@ unsafe extern "C" fn vserver_net_source6(raw: *const Network, source: *mut In6) 
 }
 
 #[no_mangle]
+unsafe extern "C" fn vserver_net_broadcast(raw: *const Network) -> Be32 {
+    // SAFETY: See above.
+    unsafe { set(raw) }.broadcast.to_be()
+}
+
+#[no_mangle]
 unsafe extern "C" fn vserver_net_has4(raw: *const Network, address: Be32) -> bool {
     // SAFETY: See above.
     unsafe { set(raw) }.has(Ip::V4(u32::from_be(address)))

@@ -259,6 +259,18 @@ bool vserver_net_sees(const struct vserver_network *network, const struct net_de
 	return false;
 }
 
+bool vserver_net_sees_index(const struct vserver_network *network, struct net *net, int index)
+{
+	struct net_device *dev;
+	bool seen;
+
+	rcu_read_lock();
+	dev = dev_get_by_index_rcu(net, index);
+	seen = dev && vserver_net_sees(network, dev);
+	rcu_read_unlock();
+	return seen;
+}
+
 static bool sees_name(const struct vserver_network *network, struct net *net, const char *name,
 		      size_t length)
 {

@@ -25,7 +25,7 @@
 #include <net/snmp.h>
 #include <net/udp.h>
 
-#include "net.h"
+#include "net_inet.h"
 #include "unexported.h"
 #include "wrap.h"
 
@@ -184,7 +184,7 @@ static bool takes(const struct sock *sk, const struct in6_addr *address)
 
 	if (!sk || !test_bit_acquire(VSERVER_SK_ANY, &sk->sk_flags))
 		return false;
-	network = (void *)((uintptr_t)READ_ONCE(sk->sk_user_data) & SK_USER_DATA_PTRMASK);
+	network = vserver_inet_network(sk);
 	/* Being released. Otherwise it holds the network, which goes a grace period later. */
 	if (!network)
 		return false;

@@ -12,6 +12,7 @@ struct fs_struct;
 struct ftrace_func_entry;
 struct ftrace_hash;
 struct ftrace_ops;
+struct in6_addr;
 struct nsproxy;
 struct sk_buff;
 struct sock;
@@ -32,6 +33,12 @@ struct user_namespace;
 	   struct fs_struct *new_fs))					\
 	U(switch_task_namespaces, void, (struct task_struct *p, struct nsproxy *new)) \
 	U(inet_bhash2_update_saddr, int, (struct sock *sk, void *saddr, int family)) \
+	U(ip_mc_sf_allow, int,						\
+	  (const struct sock *sk, __be32 loc_addr, __be32 rmt_addr, int dif, int sdif)) \
+	U(inet6_mc_check, bool,						\
+	  (const struct sock *sk, const struct in6_addr *mc_addr,	\
+	   const struct in6_addr *src_addr))				\
+	U(__udp_enqueue_schedule_skb, int, (struct sock *sk, struct sk_buff *skb)) \
 	U(udp_rcv, int, (struct sk_buff *skb))				\
 	U(udpv6_rcv, int, (struct sk_buff *skb))
 

@@ -20,10 +20,19 @@ use std::{
 use vserver_uapi::*;
 
 mod calls;
+mod groups;
 
 pub const TESTS: &[Test] = &[
     test("wire::sources", 60, sources),
     test("wire::servers", 60, servers),
+    test("wire::broadcast", 60, groups::broadcast),
+    test("wire::sends_broadcast", 60, groups::sends_broadcast),
+    test("wire::groups", 60, groups::groups),
+    test(
+        "wire::groups_at_foreign_devices",
+        60,
+        groups::foreign_devices,
+    ),
     test("wire::random_calls", 600, random_calls),
 ];
 
