@@ -122,6 +122,7 @@ fn measure(lane: Lane) -> Result<Measured> {
             job: &format!("bare\n{}\n", script.join("\n")),
             icount: true,
             vservers: None,
+            servers: None,
             share: false,
             interactive: false,
             limit: Duration::from_secs(1800),

@@ -28,6 +28,7 @@ pub fn run(lane: Lane, icount: bool, command: &str) -> Result<ExitCode> {
             job: &format!("exec\n{command}\n"),
             icount,
             vservers: None,
+            servers: None,
             share,
             interactive: false,
             limit: Duration::from_secs(3600),

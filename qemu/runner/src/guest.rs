@@ -98,7 +98,8 @@ pub fn programs() -> Result<Programs> {
 }
 
 /// Modules of Debian's kernel that tests load, by name or through the kernel when it needs one.
-const MODULES: [&str; 12] = [
+const MODULES: [&str; 13] = [
+    "overlay",
     "dummy",
     "veth",
     "llc",
@@ -136,7 +137,7 @@ fn module_script(lane: Lane) -> Result<String> {
 pub fn initramfs(lane: Lane, purpose: Purpose) -> Result<PathBuf> {
     let programs = programs()?;
     let module = kernel::module(lane, purpose)?;
-    let key = Key::new("initramfs 5")
+    let key = Key::new("initramfs 6")
         .text(lane.name())
         .tree(&programs.vserver)?
         .tree(&programs.init)?
@@ -154,7 +155,7 @@ pub fn initramfs(lane: Lane, purpose: Purpose) -> Result<PathBuf> {
             folder,
             &format!(
                 "mkdir tree; cd tree
-                 mkdir -p bin sbin usr/bin usr/sbin lib etc proc sys dev tmp root share vservers var/run/vservers run
+                 mkdir -p bin sbin usr/bin usr/sbin lib etc proc sys dev tmp root servers share vservers var/run/vservers run
                  cp /bin/busybox bin/busybox
                  for applet in $(/bin/busybox --list); do [ $applet = busybox ] || ln -s busybox bin/$applet; done
                  cp {vserver} usr/sbin/vserver; for name in {names}; do ln -s vserver usr/sbin/$name; done
@@ -215,6 +216,37 @@ pub fn debian() -> Result<PathBuf> {
             "debian",
             Command::new("mmdebstrap")
                 .args(["--variant=minbase", "--include=cron,procps", "trixie"])
+                .arg(folder.join("tree")),
+        )
+    })?;
+    Ok(folder.join("tree"))
+}
+
+/// What runs in contexts in the tests, as Debian packages it.
+const SERVERS: [&str; 11] = [
+    "bind9-dnsutils",
+    "curl",
+    "dnsmasq-base",
+    "iperf3",
+    "nginx",
+    "openssh-client",
+    "openssh-server",
+    "postgresql",
+    "python3",
+    "redis-server",
+    "redis-tools",
+];
+
+/// A Debian file system with them.
+pub fn servers() -> Result<PathBuf> {
+    let packages = SERVERS.join(",");
+    let key = Key::new("servers 1").text(&packages);
+    let folder = product("servers", key, |folder| {
+        step::run(
+            "Debian file system with servers (about 2 minutes)",
+            "servers",
+            Command::new("mmdebstrap")
+                .args(["--variant=minbase", "--include", &packages, "trixie"])
                 .arg(folder.join("tree")),
         )
     })?;

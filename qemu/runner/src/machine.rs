@@ -56,6 +56,8 @@ pub struct Boot<'a> {
     pub icount: bool,
     /// A folder to be seen at /vservers.
     pub vservers: Option<&'a Path>,
+    /// A folder to be read at /servers.
+    pub servers: Option<&'a Path>,
     /// The user's folder at /share.
     pub share: bool,
     /// A virtio console, which is this terminal.
@@ -198,8 +200,9 @@ impl Drop for Export {
     }
 }
 
-fn export(folder: &Path, socket: &Path) -> Result<Export> {
+fn export(folder: &Path, socket: &Path, options: &[&str]) -> Result<Export> {
     let child = Command::new("/usr/libexec/virtiofsd")
+        .args(options)
         .arg(format!("--socket-path={}", socket.display()))
         .arg(format!("--shared-dir={}", folder.display()))
         .args(["--sandbox=none", "--log-level=error"])
@@ -328,14 +331,18 @@ pub fn boot(boot: &Boot<'_>, work: &Path, on_result: &mut dyn FnMut(&str)) -> Re
             .arg(format!("virtserialport,chardev={name},name={name}"));
     }
     let mut exports = Vec::new();
-    let folders = [
-        ("vservers", boot.vservers),
-        ("share", boot.share.then_some(Path::new("/share"))),
+    let share = boot.share.then_some(Path::new("/share"));
+    // What nobody writes to need not be read again.
+    let read_only: &[&str] = &["--readonly", "--cache=always"];
+    let folders: [(&str, Option<&Path>, &[&str]); 3] = [
+        ("vservers", boot.vservers, &[]),
+        ("servers", boot.servers, read_only),
+        ("share", share, &[]),
     ];
-    for (tag, folder) in folders {
+    for (tag, folder, options) in folders {
         if let Some(folder) = folder {
             let socket = work.join(format!("{tag}.sock"));
-            exports.push(export(folder, &socket)?);
+            exports.push(export(folder, &socket, options)?);
             command
                 .arg("-chardev")
                 .arg(format!("socket,id={tag},path={}", socket.display()))

@@ -62,6 +62,7 @@ pub fn steps() -> Result<ExitCode> {
             job: "bare\ntrue\n",
             icount: false,
             vservers: None,
+            servers: None,
             share: false,
             interactive: false,
             limit: Duration::from_secs(120),

@@ -29,6 +29,7 @@ pub fn run(filter: &str, lane: Option<Lane>) -> Result<ExitCode> {
     host(filter, &mut totals)?;
     guest::programs()?;
     cache::cargo_done()?;
+    guest::servers()?;
     for lane in lanes {
         kernel::kernel(*lane, Purpose::Test)?;
         guest::initramfs(*lane, Purpose::Test)?;
@@ -172,6 +173,7 @@ impl Reader<'_> {
 fn in_guest(lane: Lane, filter: &str) -> Result<Totals> {
     let mut totals = Totals::default();
     let reasons = known_reasons()?;
+    let servers = guest::servers()?;
     let work = Work::new()?;
     eprintln!("==> guest tests, {} lane ...", lane.name());
     let mut reader = Reader {
@@ -190,6 +192,7 @@ fn in_guest(lane: Lane, filter: &str) -> Result<Totals> {
             job: &format!("test\n{filter}\n"),
             icount: false,
             vservers: None,
+            servers: Some(&servers),
             share: false,
             interactive: false,
             limit: Duration::from_secs(1500),

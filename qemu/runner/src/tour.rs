@@ -64,6 +64,7 @@ pub fn run() -> Result<ExitCode> {
             job: &job(interactive),
             icount: false,
             vservers: Some(&vservers),
+            servers: None,
             share: false,
             interactive,
             limit: if interactive { VISIT } else { LIMIT },

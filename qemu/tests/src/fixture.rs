@@ -5,8 +5,9 @@
 use crate::syscalls;
 use nix::{
     errno::Errno,
+    fcntl::OFlag,
     sys::wait::{waitpid, WaitStatus},
-    unistd::{pipe, read, write, Pid},
+    unistd::{pipe2, read, write, Pid},
 };
 use std::{fs::File, io::Read, net::IpAddr, os::fd::OwnedFd};
 use vserver_uapi::*;
@@ -161,6 +162,11 @@ pub fn until_empty() -> Outcome {
     Err(format!("contexts left behind: {:?}", list()))
 }
 
+/// A pipe that no program inherits, so that its end of file is that of the test's own processes.
+fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
+    pipe2(OFlag::O_CLOEXEC)
+}
+
 /// Runs something in a forked child and brings back what it says.
 pub fn child(run: impl FnOnce() -> Result<String, String>) -> Result<String, String> {
     let (reader, writer) = pipe().map_err(words)?;
@@ -230,6 +236,21 @@ impl Sitter {
         before: impl FnOnce(i32) -> Result<T, String>,
         prepare: impl FnOnce() -> Outcome,
     ) -> Result<(Self, T), String> {
+        Self::whole(context, flags, before, prepare, || ())
+    }
+
+    /// One that does something where it sits when it is dropped, or when the test dies.
+    pub fn finally(prepare: impl FnOnce() -> Outcome, end: impl FnOnce()) -> Result<Self, String> {
+        Self::whole(CONTEXT_ROOT, 0, |_| Ok(()), prepare, end).map(|(sitter, ())| sitter)
+    }
+
+    fn whole<T>(
+        context: i32,
+        flags: u32,
+        before: impl FnOnce(i32) -> Result<T, String>,
+        prepare: impl FnOnce() -> Outcome,
+        end: impl FnOnce(),
+    ) -> Result<(Self, T), String> {
         let (hold_reader, hold) = pipe().map_err(words)?;
         let (ready, ready_writer) = pipe().map_err(words)?;
         match syscalls::fork().map_err(words)? {
@@ -258,6 +279,7 @@ impl Sitter {
                 if said.is_ok() {
                     // Ends on a word or an end of file: no signal reaches across contexts.
                     let _ = read(&hold_reader, &mut [0]);
+                    end();
                 }
                 syscalls::exit_now(0)
             }

@@ -66,16 +66,16 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// The host's own address, one that it has beside those of contexts.
-const HOST: &str = "10.77.0.1";
-const A: &str = "10.77.0.5";
-const B: &str = "10.77.0.6";
+pub const HOST: &str = "10.77.0.1";
+pub const A: &str = "10.77.0.5";
+pub const B: &str = "10.77.0.6";
 const C: &str = "10.77.0.7";
-const HOST6: &str = "fd77::1";
-const A6: &str = "fd77::5";
-const B6: &str = "fd77::6";
+pub const HOST6: &str = "fd77::1";
+pub const A6: &str = "fd77::5";
+pub const B6: &str = "fd77::6";
 
 /// Gives the host the addresses, once per test.
-fn addresses() -> Outcome {
+pub fn addresses() -> Outcome {
     static DONE: OnceLock<Outcome> = OnceLock::new();
     DONE.get_or_init(|| {
         for address in [HOST, A, B, C, HOST6, A6, B6] {

@@ -15,6 +15,7 @@ mod netdev;
 mod pid;
 mod pidfd;
 mod proc;
+mod programs;
 mod ptrace;
 mod scale;
 mod sched;
@@ -64,6 +65,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         netdev::TESTS,
         sockets::TESTS,
         wire::TESTS,
+        programs::TESTS,
         limits::TESTS,
         scale::TESTS,
         module::TESTS,
