@@ -42,7 +42,11 @@
 	W(fib_trie_seq_show)			\
 	W(arp_seq_show)				\
 	W(if6_seq_show)				\
-	W(ipv6_route_seq_show)
+	W(ipv6_route_seq_show)			\
+	W(kernfs_iop_permission)		\
+	W(kernfs_iop_getattr)			\
+	W(kernfs_iop_get_link)			\
+	W(kernfs_fop_readdir)
 
 #ifdef CONFIG_SECURITY_VSERVER
 

@@ -91,6 +91,8 @@ void vserver_owner_clear(struct socket *sock);
 bool vserver_sees_socket(const struct vserver_network *viewer, const struct net *net,
 			 unsigned long inode, const struct in6_addr *local);
 bool vserver_net_sees(const struct vserver_network *network, const struct net_device *dev);
+bool vserver_net_sees_name(const struct vserver_network *network, struct net *net,
+			   const char *name, size_t length);
 bool vserver_net_sees_index(const struct vserver_network *network, struct net *net, int index);
 
 /* net_lookup.c: whose is an address? Prefixes of IPv4 count as of mapped addresses: 96 bits more. */
@@ -110,6 +112,8 @@ void vserver_network_get(struct vserver_network *network);
 void vserver_network_put(struct vserver_network *network);
 struct vserver_ops **vserver_network_ops(struct vserver_network *network);
 struct vserver_network *vserver_network_current(void);
+/* A reference to one of the host as a whole. NULL: nobody else has a network. */
+struct vserver_network *vserver_network_of_host(void);
 int vserver_network_context(const struct vserver_network *network);
 u64 vserver_network_tag(const struct vserver_network *network);
 /* Whether it is confined to addresses, in this network namespace. */

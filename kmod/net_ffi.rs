@@ -14,7 +14,10 @@ use core::{
     ffi::{c_int, c_void},
     ptr::NonNull, //
 };
-use kernel::{prelude::*, sync::aref::AlwaysRefCounted};
+use kernel::{
+    prelude::*,
+    sync::aref::{ARef, AlwaysRefCounted}, //
+};
 
 extern "C" {
     fn vserver_port_taken_at(
@@ -91,6 +94,17 @@ unsafe extern "C" fn vserver_network_put(raw: *mut Network) {
         // SAFETY: The caller gives up a reference that it has got.
         unsafe { Network::dec_ref(raw) }
     }
+}
+
+/// A reference to a network of the host as a whole. NULL: nobody else has one, or there is no memory.
+#[no_mangle]
+extern "C" fn vserver_network_of_host() -> *mut Network {
+    if !Network::any() {
+        return core::ptr::null_mut();
+    }
+    Network::of_host().map_or(core::ptr::null_mut(), |network| {
+        ARef::into_raw(network).as_ptr()
+    })
 }
 
 #[no_mangle]

@@ -271,8 +271,8 @@ bool vserver_net_sees_index(const struct vserver_network *network, struct net *n
 	return seen;
 }
 
-static bool sees_name(const struct vserver_network *network, struct net *net, const char *name,
-		      size_t length)
+bool vserver_net_sees_name(const struct vserver_network *network, struct net *net,
+			   const char *name, size_t length)
 {
 	char copy[IFNAMSIZ] = {};
 	struct net_device *dev;
@@ -316,7 +316,7 @@ static void strike_lines(struct seq_file *seq, size_t start, const struct vserve
 			for (after = from; after < stop && !isspace(*after); after++)
 				;
 		}
-		if (sees_name(network, seq_file_net(seq), word, after - word)) {
+		if (vserver_net_sees_name(network, seq_file_net(seq), word, after - word)) {
 			memmove(to, from, stop - from);
 			to += stop - from;
 		}

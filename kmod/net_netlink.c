@@ -33,18 +33,6 @@ struct reader {
 	u32 port;
 };
 
-static bool sees_index(const struct reader *r, int index)
-{
-	struct net_device *dev;
-	bool seen;
-
-	rcu_read_lock();
-	dev = dev_get_by_index_rcu(r->net, index);
-	seen = dev && vserver_net_sees(r->network, dev);
-	rcu_read_unlock();
-	return seen;
-}
-
 static bool sees_address(const struct reader *r, u8 family, const struct nlattr *address)
 {
 	if (family == AF_INET && nla_len(address) >= (int)sizeof(__be32))
@@ -76,14 +64,14 @@ static bool sees_route(const struct reader *r, const struct nlmsghdr *head)
 	if (route->rtm_type == RTN_BROADCAST && source)
 		return sees_address(r, route->rtm_family, source);
 	if (out)
-		return sees_index(r, nla_get_u32(out));
+		return vserver_net_sees_index(r->network, r->net, nla_get_u32(out));
 	if (several) {
 		const struct rtnexthop *hop = nla_data(several);
 		int left = nla_len(several);
 
 		while (left >= (int)sizeof(*hop) && hop->rtnh_len >= sizeof(*hop) &&
 		       hop->rtnh_len <= left) {
-			if (sees_index(r, hop->rtnh_ifindex))
+			if (vserver_net_sees_index(r->network, r->net, hop->rtnh_ifindex))
 				return true;
 			left -= NLA_ALIGN(hop->rtnh_len);
 			hop = (void *)hop + NLA_ALIGN(hop->rtnh_len);
@@ -105,7 +93,7 @@ static bool sees_message(const struct reader *r, const struct nlmsghdr *head)
 	case RTM_NEWLINK:
 	case RTM_DELLINK:
 		return AT_LEAST(struct ifinfomsg) &&
-		       sees_index(r, ((const struct ifinfomsg *)data)->ifi_index);
+		       vserver_net_sees_index(r->network, r->net, ((const struct ifinfomsg *)data)->ifi_index);
 	case RTM_NEWADDR:
 	case RTM_DELADDR: {
 		const struct ifaddrmsg *message = data;
@@ -124,29 +112,30 @@ static bool sees_message(const struct reader *r, const struct nlmsghdr *head)
 	case RTM_NEWNEIGH:
 	case RTM_DELNEIGH:
 		return AT_LEAST(struct ndmsg) &&
-		       sees_index(r, ((const struct ndmsg *)data)->ndm_ifindex);
+		       vserver_net_sees_index(r->network, r->net, ((const struct ndmsg *)data)->ndm_ifindex);
 	case RTM_NEWSTATS:
 		return AT_LEAST(struct if_stats_msg) &&
-		       sees_index(r, ((const struct if_stats_msg *)data)->ifindex);
+		       vserver_net_sees_index(r->network, r->net, ((const struct if_stats_msg *)data)->ifindex);
 	case RTM_NEWNETCONF:
 	case RTM_DELNETCONF: {
 		const struct nlattr *index = attribute(head, sizeof(struct netconfmsg),
 						       NETCONFA_IFINDEX);
 
 		return index && ((int)nla_get_u32(index) <= 0 ||
-				 sees_index(r, nla_get_u32(index)));
+				 vserver_net_sees_index(r->network, r->net, nla_get_u32(index)));
 	}
 	case RTM_NEWPREFIX:
 		return AT_LEAST(struct prefixmsg) &&
-		       sees_index(r, ((const struct prefixmsg *)data)->prefix_ifindex);
+		       vserver_net_sees_index(r->network, r->net,
+					      ((const struct prefixmsg *)data)->prefix_ifindex);
 	case RTM_NEWQDISC ... RTM_GETTFILTER:
 	case RTM_NEWCHAIN ... RTM_GETCHAIN:
 		return AT_LEAST(struct tcmsg) &&
-		       sees_index(r, ((const struct tcmsg *)data)->tcm_ifindex);
+		       vserver_net_sees_index(r->network, r->net, ((const struct tcmsg *)data)->tcm_ifindex);
 	case RTM_GETMULTICAST:
 	case RTM_GETANYCAST:
 		return AT_LEAST(struct ifaddrmsg) &&
-		       sees_index(r, ((const struct ifaddrmsg *)data)->ifa_index);
+		       vserver_net_sees_index(r->network, r->net, ((const struct ifaddrmsg *)data)->ifa_index);
 	case RTM_NEWRULE:
 	case RTM_DELRULE:
 	case RTM_NEWNEIGHTBL:
@@ -231,7 +220,8 @@ static bool sees_diag(const struct reader *r, const struct nlmsghdr *head)
 		       vserver_sees_socket(r->network, r->net,
 					   ((struct packet_diag_msg *)data)->pdiag_ino, NULL);
 	default:
-		return false;
+		/* Of other kinds nobody knows whose they are. */
+		return !vserver_network_context(r->network);
 	}
 }
 
@@ -347,19 +337,26 @@ static int netlink_recvmsg_in(struct socket *sock, struct msghdr *message, size_
 	return result;
 }
 
-/* A context may end connections of its own: those of its addresses. */
+/* A context may end connections of its own: those of its addresses. The spectator may end any. */
 static int check_request(const struct reader *r, const struct nlmsghdr *head)
 {
 	const struct inet_diag_req_v2 *request = nlmsg_data(head);
+	int context = vserver_network_context(r->network);
+	struct in6_addr local;
 	bool own;
 
-	if (head->nlmsg_type != SOCK_DESTROY)
+	if (head->nlmsg_type != SOCK_DESTROY || context == VSERVER_SPECTATOR)
 		return 0;
 	if (nlmsg_len(head) < (int)sizeof(*request))
 		return -EINVAL;
-	own = request->sdiag_family == AF_INET ?
-	      vserver_net_has4(r->network, request->id.idiag_src[0]) :
-	      vserver_net_has6(r->network, (const void *)request->id.idiag_src);
+	if (request->sdiag_family == AF_INET)
+		ipv6_addr_set_v4mapped(request->id.idiag_src[0], &local);
+	else
+		memcpy(&local, request->id.idiag_src, sizeof(local));
+	if (!context && !vserver_network_confines(r->network, r->net))
+		own = !vserver_address_taken(r->net, &local);
+	else
+		own = vserver_net_has6(r->network, &local);
 	return own ? 0 : -EPERM;
 }
 

@@ -7,6 +7,8 @@
 #include <linux/mroute6.h>
 #include <linux/tcp.h>
 #include <net/addrconf.h>
+#include <net/ip6_route.h>
+#include <net/route.h>
 
 #include "net_inet.h"
 
@@ -96,19 +98,6 @@ static const struct membership *membership_of(int level, int name)
 	return NULL;
 }
 
-/* The index of the device that has an address; 0: none. */
-static int device_with(struct net *net, __be32 v4, struct in6_addr *v6)
-{
-	struct net_device *dev;
-	int index;
-
-	rcu_read_lock();
-	dev = v6 ? ipv6_dev_find(net, v6, NULL) : __ip_dev_find(net, v4, false);
-	index = dev ? dev->ifindex : 0;
-	rcu_read_unlock();
-	return index;
-}
-
 /* The address of a network that a device has; zero: none. Under RCU. */
 static __be32 address_at(const struct net_device *dev, const struct vserver_network *network)
 {
@@ -124,47 +113,62 @@ static __be32 address_at(const struct net_device *dev, const struct vserver_netw
 	return 0;
 }
 
-/* The first device with an address of the network, for groups that no route leads to; 0: none. */
-static int first_device(struct net *net, const struct vserver_network *network, int level,
-			__be32 *address)
+/* Whether a device will do for groups of a protocol, and for IPv4 by which address. Under RCU. */
+static bool serves(const struct net_device *dev, const struct vserver_network *network, int level,
+		   __be32 *address)
 {
-	struct net_device *dev;
-	int index = 0;
-
-	rcu_read_lock();
-	for_each_netdev_rcu(net, dev) {
-		if ((dev->flags & (IFF_UP | IFF_MULTICAST | IFF_LOOPBACK)) !=
-		    (IFF_UP | IFF_MULTICAST) || !vserver_net_sees(network, dev))
-			continue;
-		*address = address_at(dev, network);
-		if (level == SOL_IP && !*address)
-			continue;
-		index = dev->ifindex;
-		break;
-	}
-	rcu_read_unlock();
-	return index;
+	*address = address_at(dev, network);
+	return level == SOL_IP ? *address : vserver_net_sees(network, dev);
 }
 
-/* The device, by an index and for IPv4 by an address of it, of a membership that leaves it open. */
+/* The device that the host would choose for a group, with a reference to what it is from. */
+static struct dst_entry *host_choice(struct net *net, int level, const void *group)
+{
+	struct flowi6 flow6 = {};
+	struct flowi4 flow4 = {};
+	struct rtable *route;
+
+	if (level == SOL_IP) {
+		memcpy(&flow4.daddr, group, sizeof(flow4.daddr));
+		route = ip_route_output_key(net, &flow4);
+		return IS_ERR(route) ? NULL : &route->dst;
+	}
+	memcpy(&flow6.daddr, group, sizeof(flow6.daddr));
+	return ip6_route_output(net, NULL, &flow6);
+}
+
+/*
+ * The device, by an index and for IPv4 by an address of it, of a membership that leaves it open: the one
+ * of the host if the network has an address there, else the first with one, else the loopback.
+ */
 static int choose_device(struct sock *sk, struct vserver_network *network, int level,
 			 const void *group, int *index, __be32 *address)
 {
+	const unsigned int flags[] = { IFF_UP | IFF_MULTICAST, IFF_UP };
+	struct dst_entry *dst = host_choice(sock_net(sk), level, group);
 	struct net *net = sock_net(sk);
-	struct in6_addr source6, group6;
-	__be32 group4;
+	struct net_device *dev;
+	size_t i;
 
-	if (level == SOL_IP) {
-		memcpy(&group4, group, sizeof(group4));
-		if (!vserver_route4(sk, network, group4, address))
-			*index = device_with(net, *address, NULL);
-	} else {
-		memcpy(&group6, group, sizeof(group6));
-		if (!vserver_route6(sk, network, &group6, 0, &source6))
-			*index = device_with(net, 0, &source6);
+	rcu_read_lock();
+	dev = dst ? dst_dev_rcu(dst) : NULL;
+	if (dev && !(dev->flags & IFF_LOOPBACK) && serves(dev, network, level, address))
+		goto found;
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		for_each_netdev_rcu(net, dev) {
+			if ((dev->flags & (flags[i] | IFF_LOOPBACK)) == flags[i] &&
+			    serves(dev, network, level, address))
+				goto found;
+		}
 	}
-	if (!*index)
-		*index = first_device(net, network, level, address);
+	dev = net->loopback_dev;
+	*address = vserver_net_choose4(network, 0, 0);
+	if (level == SOL_IP && !*address)
+		dev = NULL;
+found:
+	*index = dev ? dev->ifindex : 0;
+	rcu_read_unlock();
+	dst_release(dst);
 	return *index ? 0 : -ENODEV;
 }
 

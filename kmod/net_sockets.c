@@ -264,9 +264,19 @@ int vserver_adopt_files(void)
 static int made(struct socket *sock, int family)
 {
 	struct vserver_network *network = vserver_network_current();
+	int error;
 
-	if (!network)
-		return 0;
+	if (!network) {
+		/* The host does not see the sockets of others either. */
+		if (family != PF_NETLINK || sock->sk->sk_protocol != NETLINK_SOCK_DIAG)
+			return 0;
+		network = vserver_network_of_host();
+		if (!network)
+			return 0;
+		error = vserver_net_adopt(sock, family, network);
+		vserver_network_put(network);
+		return error;
+	}
 	if (vserver_network_confines(network, sock_net(sock->sk))) {
 		switch (family) {
 		case PF_UNIX:

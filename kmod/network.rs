@@ -166,6 +166,9 @@ unsafe impl AlwaysRefCounted for Network {
         if let Some(confined) = &this.confined {
             confined.unmap(confined.ranges.len());
         }
+        if !this.is_of_host() {
+            ALIVE.fetch_sub(1, Relaxed);
+        }
         // SAFETY: The last reference is gone, so nobody queues it a second time; it begins with the
         // head, and from `KBox::into_raw` is what `free` wants.
         unsafe { bindings::call_rcu(object.as_ptr().cast(), Some(free)) }
@@ -186,7 +189,24 @@ unsafe extern "C" fn free(head: *mut bindings::callback_head) {
     drop(network);
 }
 
+/// How many there are, but for those of the host as a whole.
+static ALIVE: Atomic<i32> = Atomic::new(0);
+
 impl Network {
+    /// Whether anybody has one.
+    pub(crate) fn any() -> bool {
+        ALIVE.load(Relaxed) != 0
+    }
+
+    /// One that the host as a whole has, for its sockets that list sockets.
+    pub(crate) fn of_host() -> Result<ARef<Self>> {
+        Self::new(CONTEXT_ROOT, 0, None)
+    }
+
+    fn is_of_host(&self) -> bool {
+        self.confined.is_none() && self.context() == CONTEXT_ROOT
+    }
+
     fn new(context: i32, tag: u64, confined: Option<Confined>) -> Result<ARef<Self>> {
         let network = KBox::new(
             Self {
@@ -203,6 +223,9 @@ impl Network {
             confined.map()?;
         }
         ffi::module_get();
+        if !network.is_of_host() {
+            ALIVE.add(1, Relaxed);
+        }
         let raw = NonNull::from(KBox::leak(network));
         // SAFETY: The one reference that it was made with.
         Ok(unsafe { ARef::from_raw(raw) })

@@ -339,6 +339,11 @@ fn test(number: usize, name: &str, limit: Duration) -> Result<()> {
             say(&format!("ok {number} {name} # SKIP {reason}"));
         }
         failed => {
+            let end = base("/bin/guest-tests").arg("--end-contexts").spawn()?;
+            wait_for(
+                Pid::from_raw(end.id() as i32),
+                Some(Duration::from_secs(10)),
+            );
             for line in output.lines() {
                 say(&format!("# {line}"));
             }

@@ -153,7 +153,7 @@ pub fn addresses_of(pid: i32) -> Result<(Addresses, Vec<Address>), Errno> {
 
 /// Waits until no context is left: they end an RCU grace period after their last process.
 pub fn until_empty() -> Outcome {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if list().map_err(words)?.is_empty() {
             return Ok(());
         }

@@ -4,7 +4,7 @@
 //! send, and what they see of that.
 
 use crate::{
-    fixture::{child, confine, enter, equal, words, Outcome, Sitter},
+    fixture::{child, confine, ensure, enter, equal, words, Outcome, Sitter},
     Test,
 };
 use nix::{
@@ -24,11 +24,13 @@ use vserver_uapi::*;
 mod addresses;
 mod dual;
 mod loopback;
+mod namespace;
 mod refusals;
 mod source;
 mod tcp;
 mod udp;
 mod unix;
+mod uring;
 
 pub const TESTS: &[Test] = &[
     addresses::ONCE,
@@ -45,6 +47,7 @@ pub const TESTS: &[Test] = &[
     udp::CONNECTED,
     udp::PKTINFO,
     udp::PING,
+    uring::CALLS,
     source::CONNECT,
     source::SEVERAL,
     source::BOUND_FIRST,
@@ -60,6 +63,7 @@ pub const TESTS: &[Test] = &[
     refusals::OPTIONS,
     refusals::MADE_BEFORE,
     refusals::PASSED,
+    namespace::MADE_INSIDE,
     unix::ABSTRACT,
     unix::NAMES,
     unix::AUTOBIND,

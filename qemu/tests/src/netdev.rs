@@ -16,6 +16,7 @@ use vserver_uapi::*;
 
 pub const TESTS: &[Test] = &[
     test("netdev::proc_files", 60, proc_files),
+    test("netdev::sysfs", 60, sysfs),
     test("netdev::tools", 60, tools),
     test("netdev::ioctls", 60, ioctls),
     test("netdev::rtnetlink", 60, rtnetlink),
@@ -105,6 +106,66 @@ fn has(what: &str, text: &str, with: &[&str], without: &[&str]) -> Outcome {
         ensure(&format!("{what} has {part}:\n{text}"), !text.contains(part))?;
     }
     Ok(())
+}
+
+/// By list, by name, by the path that the entry leads to, and with what was opened before.
+fn sysfs() -> Outcome {
+    devices()?;
+    let list = |folder: &str| -> Result<Vec<String>, String> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(folder).map_err(words)? {
+            names.push(
+                entry
+                    .map_err(words)?
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned(),
+            );
+        }
+        names.sort_unstable();
+        Ok(names)
+    };
+    let all = list("/sys/class/net")?;
+    let folder = std::fs::File::open("/sys/class/net").map_err(words)?;
+    within(|| {
+        equal(
+            "listed",
+            list("/sys/class/net")?.join(" ").as_str(),
+            "lo vsown",
+        )?;
+        for place in ["/sys/class/net", "/sys/devices/virtual/net"] {
+            let listed = list(place)?;
+            ensure(place, !listed.contains(&"vshost".to_string()))?;
+            for name in ["vshost", "vsown"] {
+                let path = format!("{place}/{name}");
+                let seen = if name == "vsown" {
+                    Ok(())
+                } else {
+                    Err(libc::ENOENT)
+                };
+                let error = |error: std::io::Error| error.raw_os_error().unwrap_or(0);
+                let stat = std::fs::symlink_metadata(&path).map(drop).map_err(error);
+                equal(&format!("lstat {path}"), stat, seen)?;
+                let stat = std::fs::metadata(&path).map(drop).map_err(error);
+                equal(&format!("stat {path}"), stat, seen)?;
+                let opened = std::fs::read(format!("{path}/address"))
+                    .map(drop)
+                    .map_err(error);
+                equal(&format!("open {path}/address"), opened, seen)?;
+                let opened = std::fs::read_dir(&path).map(drop).map_err(error);
+                equal(&format!("list {path}"), opened, seen)?;
+                if place == "/sys/class/net" {
+                    let link = std::fs::read_link(&path).map(drop).map_err(error);
+                    equal(&format!("readlink {path}"), link, seen)?;
+                    let at = format!("/proc/self/fd/{}/{name}/mtu", folder.as_raw_fd());
+                    let opened = std::fs::read(at).map(drop).map_err(error);
+                    equal(&format!("openat {name}"), opened, seen)?;
+                }
+            }
+        }
+        Ok(())
+    })?;
+    equal("the host's list", list("/sys/class/net")?, all)
 }
 
 fn proc_files() -> Outcome {

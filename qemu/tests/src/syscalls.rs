@@ -2,6 +2,7 @@
 
 //! Raw system calls. The one file of the tests that has `unsafe`.
 
+use io_uring::{squeue, IoUring};
 use nix::errno::Errno;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
@@ -11,6 +12,19 @@ pub fn syscall(number: i64, a: [usize; 6]) -> Result<i64, Errno> {
     // their own; tests of bad addresses pass such that the kernel refuses.
     let result = unsafe { libc::syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]) };
     Errno::result(result)
+}
+
+/// One request to io_uring, and what comes of it.
+pub fn uring(ring: &mut IoUring, entry: &squeue::Entry) -> Result<i32, Errno> {
+    // SAFETY: What the entry points to are locals of the caller, and this returns when it is done.
+    unsafe { ring.submission().push(entry) }.map_err(|_| Errno::ENOSPC)?;
+    ring.submit_and_wait(1)
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+    let result = ring.completion().next().ok_or(Errno::ENODATA)?.result();
+    if result < 0 {
+        return Err(Errno::from_raw(-result));
+    }
+    Ok(result)
 }
 
 /// An ioctl whose argument is a structure of the ABI.

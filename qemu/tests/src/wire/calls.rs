@@ -147,6 +147,21 @@ fn control(random: &mut Random, room: &mut [u8; 128]) -> usize {
     }
 }
 
+/// Without the wait for data to be sent that may have been asked for.
+fn close(fd: usize) {
+    let never = [0i32; 2];
+    let option = [
+        fd,
+        libc::SOL_SOCKET as usize,
+        libc::SO_LINGER as usize,
+        never.as_ptr() as usize,
+        8,
+        0,
+    ];
+    let _ = syscall(libc::SYS_setsockopt, option);
+    let _ = syscall(libc::SYS_close, [fd, 0, 0, 0, 0, 0]);
+}
+
 /// So many calls. What they answer does not matter.
 pub fn run(calls: u64) -> Outcome {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
@@ -170,7 +185,7 @@ pub fn run(calls: u64) -> Outcome {
             }
             if fds.len() > 48 {
                 let at = random.below(fds.len() as u64) as usize;
-                let _ = syscall(libc::SYS_close, [fds.swap_remove(at), 0, 0, 0, 0, 0]);
+                close(fds.swap_remove(at));
             }
             continue;
         }
@@ -276,8 +291,6 @@ pub fn run(calls: u64) -> Outcome {
             }
         }
     }
-    for fd in fds {
-        let _ = syscall(libc::SYS_close, [fd, 0, 0, 0, 0, 0]);
-    }
+    fds.into_iter().for_each(close);
     Ok(())
 }
