@@ -2,7 +2,7 @@
 
 //! Idle processes that are there while something is measured, each in a context of its own or not.
 
-use crate::{module, sys};
+use crate::{bind, module, sys};
 use anyhow::{ensure, Context, Result};
 use nix::{
     fcntl::OFlag,
@@ -10,6 +10,7 @@ use nix::{
     unistd::{pipe2, read, write, Pid},
 };
 use std::{
+    net::{IpAddr, Ipv4Addr},
     os::fd::{AsFd, OwnedFd},
     time::Duration,
 };
@@ -23,7 +24,8 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Makes them.
+    /// Makes them. In contexts each has, where the module can do that, an address of its own, and a
+    /// service on port 80 of it.
     pub fn new(count: usize, contexts: bool) -> Result<Self> {
         let (held, hold) = pipe2(OFlag::O_CLOEXEC)?;
         let (ready, tell) = pipe2(OFlag::O_CLOEXEC)?;
@@ -32,14 +34,13 @@ impl Crowd {
             pids: Vec::with_capacity(count),
             contexts: module::info().map(|info| info.contexts),
         };
-        for _ in 0..count {
+        let confined = contexts && module::has_addresses();
+        for index in 0..count {
             let pid = sys::fork()?;
             if pid == 0 {
                 crowd.hold = None;
-                let word = match contexts.then(module::enter_new) {
-                    None | Some(Ok(())) => b"+",
-                    Some(Err(_)) => b"-",
-                };
+                let services = settle(contexts, confined.then(|| address(index)));
+                let word = if services.is_ok() { b"+" } else { b"-" };
                 let _ = write(&tell, word);
                 // Until the end of file: no signal from the host reaches into a context.
                 let _ = read(held.as_fd(), &mut [0]);
@@ -50,7 +51,7 @@ impl Crowd {
             read(ready.as_fd(), &mut word)?;
             ensure!(
                 word == *b"+",
-                "a new context cannot be entered after {} of {count}",
+                "a new context cannot be entered, or not be given its address and port, after {} of {count}",
                 crowd.pids.len() - 1
             );
         }
@@ -71,5 +72,25 @@ impl Crowd {
             std::thread::sleep(Duration::from_millis(10));
         }
         anyhow::bail!("contexts are left behind")
+    }
+}
+
+/// From 10.93.0.1 on.
+fn address(index: usize) -> IpAddr {
+    let first = u32::from(Ipv4Addr::new(10, 93, 0, 1));
+    Ipv4Addr::from(first + index as u32).into()
+}
+
+/// Goes where an idle process is to be; returns what it holds there.
+fn settle(context: bool, address: Option<IpAddr>) -> Result<Vec<OwnedFd>> {
+    if let Some(address) = address {
+        module::confine(&[address])?;
+    }
+    if context {
+        module::enter_new()?;
+    }
+    match address {
+        Some(_) => bind::services(),
+        None => Ok(Vec::new()),
     }
 }

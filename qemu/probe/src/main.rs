@@ -3,11 +3,13 @@
 //! What system calls cost, in instructions. It runs where the machine counts them exactly
 //! (`make exec ICOUNT=1 CMD=probe`) and refuses to run elsewhere.
 
+mod bind;
 mod clock;
 mod crowd;
 mod echo;
 mod module;
 mod rows;
+mod site;
 mod sys;
 
 use anyhow::{ensure, Result};
@@ -20,8 +22,9 @@ use nix::{
     },
     unistd::Pid,
 };
-use rows::{Row, ROWS};
-use std::{ffi::OsString, io::Write, process::ExitCode};
+use rows::{Row, Setting, When, ROWS};
+use site::Site;
+use std::{ffi::OsString, io::Write, net::IpAddr, process::ExitCode};
 use vserver_probe::{grouped, Report};
 
 /// What system calls cost, in instructions: minimum, median, 90th percentile, average
@@ -36,7 +39,7 @@ struct Cli {
     #[arg(long)]
     list: bool,
 
-    /// Let so many contexts be alive meanwhile, with an idle process each
+    /// Let so many contexts be alive meanwhile, with an idle process, an address and port 80 of it each
     #[arg(long, value_name = "N", default_value_t = 0)]
     contexts: usize,
 
@@ -48,11 +51,19 @@ struct Cli {
     #[arg(long)]
     inside: bool,
 
+    /// Confine the measuring process to these addresses first
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    addresses: Vec<IpAddr>,
+
+    /// Let the network rows go over two virtual device pairs and a bridge instead of the loopback device
+    #[arg(long, conflicts_with_all = ["inside", "addresses"])]
+    bridge: bool,
+
     /// The static program that is executed, and its arguments; one that does nothing when none is named
     #[arg(long, value_name = "WORDS", value_delimiter = ' ')]
     program: Vec<OsString>,
 
-    /// The rows to be measured; all of them when none is named
+    /// The rows to be measured; when none is named, all but those that bind port 80
     #[arg(value_name = "ROW", value_parser = row_names())]
     rows: Vec<String>,
 }
@@ -87,6 +98,9 @@ fn run(cli: &Cli) -> Result<()> {
         Crowd::new(cli.contexts, true)?,
     ];
     let result = in_child(|| {
+        if !cli.addresses.is_empty() {
+            module::confine(&cli.addresses)?;
+        }
         if cli.inside {
             module::enter_new()?;
         }
@@ -142,18 +156,31 @@ fn measure(cli: &Cli, overhead: u64) -> Result<()> {
     let info = module::info();
     let wanted = |row: &&Row| {
         if cli.rows.is_empty() {
-            !row.needs_module || info.is_some()
+            match row.when {
+                When::Always => true,
+                When::ModuleLoaded => info.is_some(),
+                When::Named => false,
+            }
         } else {
             cli.rows.iter().any(|name| name == row.name)
         }
     };
-    let program = rows::program(&cli.program)?;
+    let site = if cli.bridge {
+        Site::bridge()?
+    } else {
+        Site::loopback()
+    };
+    let setting = Setting {
+        overhead,
+        program: rows::program(&cli.program)?,
+        site,
+    };
     let mut rows = Vec::new();
     for row in ROWS.iter().filter(wanted) {
         rows.push(vserver_probe::Row::new(
             row.name,
             row.what,
-            row.readings(overhead, &program)?,
+            row.readings(&setting)?,
         ));
     }
     let report = Report {

@@ -3,9 +3,11 @@
 //! The rows: each makes its readings.
 
 use crate::{
+    bind,
     clock::now,
-    echo::Echo,
+    echo::{Echo, Service, Stream, Udp, BLOCKS},
     module,
+    site::Site,
     sys::{self, Program},
 };
 use anyhow::{ensure, Context, Result};
@@ -13,6 +15,7 @@ use nix::{
     fcntl::{open, OFlag},
     sys::{
         signal::kill,
+        socket::SockType,
         stat::{stat, Mode},
         uio::pread,
         wait::{waitpid, WaitStatus},
@@ -36,10 +39,31 @@ pub struct Row {
     pub name: &'static str,
     /// In words.
     pub what: &'static str,
-    /// It enters contexts.
-    pub needs_module: bool,
+    /// Unless rows are named.
+    pub when: When,
     samples: usize,
     measure: fn(&Sampler) -> Result<Vec<u64>>,
+}
+
+/// When a row is measured without being named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// In every situation.
+    Always,
+    /// When there is the module: it enters contexts.
+    ModuleLoaded,
+    /// Never: it needs a port that others may have.
+    Named,
+}
+
+/// What is the same for all rows of a run.
+pub struct Setting {
+    /// What reading the clock costs.
+    pub overhead: u64,
+    /// What the rows that execute something execute.
+    pub program: Vec<CString>,
+    /// Where the ends of the network rows are.
+    pub site: Site,
 }
 
 impl Row {
@@ -52,25 +76,22 @@ impl Row {
         Self {
             name,
             what,
-            needs_module: false,
+            when: When::Always,
             samples,
             measure,
         }
     }
 
-    const fn needs_module(mut self) -> Self {
-        self.needs_module = true;
+    const fn when(mut self, when: When) -> Self {
+        self.when = when;
         self
     }
 
-    /// The readings; `overhead` is what reading the clock costs.
-    ///
-    /// `program` is what the rows that execute something execute.
-    pub fn readings(&self, overhead: u64, program: &[CString]) -> Result<Vec<u64>> {
+    /// The readings.
+    pub fn readings(&self, setting: &Setting) -> Result<Vec<u64>> {
         let sampler = Sampler {
             samples: self.samples,
-            overhead,
-            program: program.to_vec(),
+            setting,
         };
         (self.measure)(&sampler).with_context(|| format!("{} ({})", self.what, self.name))
     }
@@ -119,10 +140,46 @@ pub const ROWS: &[Row] = &[
         let echo = Echo::unix()?;
         s.each(|| echo.trip())
     }),
-    Row::new("tcp", "round trip through TCP on loopback", 1000, |s| {
-        let echo = Echo::tcp()?;
+    Row::new("udp", "round trip through UDP", 1000, |s| {
+        let udp = Udp::new(&s.setting.site)?;
+        s.each(|| udp.trip())
+    }),
+    Row::new("tcp", "round trip through TCP", 1000, |s| {
+        let echo = Echo::tcp(&s.setting.site)?;
         s.each(|| echo.trip())
     }),
+    Row::new(
+        "tcp-connect",
+        "TCP connection, round trip, close",
+        500,
+        |s| {
+            let service = Service::new(&s.setting.site)?;
+            s.each(|| service.visit())
+        },
+    ),
+    Row::new("tcp-stream", "64 KiB through TCP", 400, |s| {
+        // What is sent lies in pages of which a process uses up one after the other. A new one begins at
+        // the start of a page, and so each block is in as many pieces.
+        in_new_process(|| {
+            let mut stream = Stream::new(&s.setting.site)?;
+            let mut readings = s.each(|| stream.blocks())?;
+            for reading in &mut readings {
+                *reading /= BLOCKS as u64;
+            }
+            Ok(readings)
+        })
+    }),
+    Row::new("bind-udp", "bind to 0.0.0.0:80 and close, UDP", 500, |s| {
+        s.bind(SockType::Datagram)
+    })
+    .when(When::Named),
+    Row::new(
+        "bind-tcp",
+        "bind to 0.0.0.0:80, listen and close, TCP",
+        500,
+        |s| s.bind(SockType::Stream),
+    )
+    .when(When::Named),
     Row::new("getpgid", "getpgid of a child", 2000, |s| {
         with_child(|child| s.each(|| Ok(getpgid(Some(child)).map(drop)?)))
     }),
@@ -151,7 +208,7 @@ pub const ROWS: &[Row] = &[
         "vfork, exec of a static program, exit, wait",
         200,
         |s| {
-            let mut program = Program::new(s.program.clone());
+            let mut program = Program::new(s.setting.program.clone());
             s.each(|| ended_well(program.start(None)?))
         },
     ),
@@ -161,34 +218,33 @@ pub const ROWS: &[Row] = &[
         200,
         |s| {
             let device = module::device()?;
-            let mut program = Program::new(s.program.clone());
+            let mut program = Program::new(s.setting.program.clone());
             s.each(|| ended_well(program.start(Some(device.as_raw_fd()))?))
         },
     )
-    .needs_module(),
+    .when(When::ModuleLoaded),
     Row::new(
         "chcontext",
         "vfork, exec of chcontext, exec, exit, wait",
         200,
         |s| {
             let mut words = vec![c"/usr/sbin/chcontext".into(), c"--silent".into()];
-            words.extend(s.program.clone());
+            words.extend(s.setting.program.clone());
             let mut program = Program::new(words);
             s.each(|| ended_well(program.start(None)?))
         },
     )
-    .needs_module(),
-    Row::new("enter", "ENTER of a new context alone", 50, enter).needs_module(),
+    .when(When::ModuleLoaded),
+    Row::new("enter", "ENTER of a new context alone", 50, enter).when(When::ModuleLoaded),
 ];
 
 /// Takes the readings of a row.
-pub struct Sampler {
+pub struct Sampler<'a> {
     samples: usize,
-    overhead: u64,
-    program: Vec<CString>,
+    setting: &'a Setting,
 }
 
-impl Sampler {
+impl Sampler<'_> {
     /// One reading per call, after as many calls as let caches and deferred work settle.
     #[inline]
     fn each(&self, mut call: impl FnMut() -> Result<()>) -> Result<Vec<u64>> {
@@ -201,10 +257,51 @@ impl Sampler {
             let result = call();
             let end = now();
             result?;
-            *reading = (end - start).saturating_sub(self.overhead);
+            *reading = (end - start).saturating_sub(self.setting.overhead);
         }
         Ok(readings)
     }
+
+    /// The same, of a call that uses up what has to be made for it each time.
+    fn each_with<T>(
+        &self,
+        mut make: impl FnMut() -> Result<T>,
+        mut call: impl FnMut(T) -> Result<()>,
+    ) -> Result<Vec<u64>> {
+        let warm_up = self.samples / 4 + 2;
+        let mut readings = vec![0; warm_up + self.samples];
+        for reading in &mut readings {
+            let made = make()?;
+            let start = now();
+            let result = call(made);
+            let end = now();
+            result?;
+            *reading = (end - start).saturating_sub(self.setting.overhead);
+        }
+        Ok(readings.split_off(warm_up))
+    }
+
+    fn bind(&self, kind: SockType) -> Result<Vec<u64>> {
+        self.each_with(|| bind::fresh(kind), |socket| bind::bind(&socket, kind))
+    }
+}
+
+/// Takes readings in a child.
+fn in_new_process(measure: impl FnOnce() -> Result<Vec<u64>>) -> Result<Vec<u64>> {
+    let (from, to) = pipe2(OFlag::O_CLOEXEC)?;
+    let pid = sys::fork()?;
+    if pid == 0 {
+        let result =
+            measure().and_then(|readings| Ok(serde_json::to_writer(File::from(to), &readings)?));
+        if let Err(error) = &result {
+            eprintln!("probe: {error:#}");
+        }
+        sys::exit_now(result.is_err().into());
+    }
+    drop(to);
+    let readings = std::io::read_to_string(File::from(from))?;
+    ended_well(pid)?;
+    Ok(serde_json::from_str(&readings)?)
 }
 
 /// Each reading is a child's own, as a process can enter a new context only for good.
@@ -218,7 +315,7 @@ fn enter(s: &Sampler) -> Result<Vec<u64>> {
         if pid == 0 {
             let start = now();
             let result = module::enter_new_by(&device);
-            let reading = (now() - start).saturating_sub(s.overhead);
+            let reading = (now() - start).saturating_sub(s.setting.overhead);
             if result.is_err() {
                 sys::exit_now(1);
             }
