@@ -18,7 +18,7 @@ use vserver_probe::Report;
 const PAGE: &str = "/src/docs/benchmarks.md";
 
 /// What a lane's boot does, in this order; each probe writes one line. `set -e` is in force.
-const JOB: [(Option<Situation>, &str); 11] = [
+const JOB: [(Option<Situation>, &str); 18] = [
     (Some(Situation::Absent), "probe --json"),
     (Some(Situation::AbsentAgain), "probe --json"),
     (Some(Situation::Crowd), "probe --json --processes 1000"),
@@ -34,6 +34,29 @@ const JOB: [(Option<Situation>, &str); 11] = [
     // A context is counted out shortly before it lets go of the module.
     (None, "sleep 1; rmmod vserver"),
     (Some(Situation::Unloaded), "probe --json"),
+    (Some(Situation::Ports), "probe --json bind-udp bind-tcp"),
+    // From here on the machine is not what it was.
+    (
+        None,
+        "insmod /lib/vserver.ko; ip address add 10.90.0.1/32 dev lo",
+    ),
+    (
+        Some(Situation::Host),
+        "probe --json udp tcp tcp-connect tcp-stream bind-udp bind-tcp",
+    ),
+    (
+        Some(Situation::Confined),
+        "probe --json --addresses 10.90.0.1 --inside udp tcp tcp-connect tcp-stream bind-udp bind-tcp",
+    ),
+    (
+        Some(Situation::Thousandth),
+        "probe --json --contexts 999 --addresses 10.90.0.1 --inside bind-udp bind-tcp",
+    ),
+    (None, "sleep 1; rmmod vserver"),
+    (
+        Some(Situation::Bridged),
+        "probe --json --bridge udp tcp tcp-connect tcp-stream",
+    ),
 ];
 
 /// What the machine is like while it is measured.
@@ -57,6 +80,16 @@ enum Situation {
     TwoThousandth,
     /// The module has been removed.
     Unloaded,
+    /// The same, for the rows that need a port that contexts would have.
+    Ports,
+    /// As `Loaded`, with the address of `Confined` on the loopback device: what that is compared with.
+    Host,
+    /// In the only context, confined to that address.
+    Confined,
+    /// The same, and 999 contexts are alive with an address each.
+    Thousandth,
+    /// Without the module, between two network namespaces.
+    Bridged,
 }
 
 /// All reports of a lane.
@@ -114,7 +147,7 @@ fn measure(lane: Lane) -> Result<Measured> {
         .into_iter()
         .chain(JOB.iter().map(|(_, command)| *command))
         .collect();
-    eprintln!("==> measuring, {} lane (about 5 minutes) ...", lane.name());
+    eprintln!("==> measuring, {} lane (about 7 minutes) ...", lane.name());
     let outcome = machine::boot(
         &Boot {
             lane,

@@ -305,8 +305,9 @@ pub fn boot(boot: &Boot<'_>, work: &Path, on_result: &mut dyn FnMut(&str)) -> Re
             "1",
         ]);
         // Nothing random in the kernel's and the programs' addresses, no self-tests in the background,
-        // and the guest's init (qemu/init) waits until the boot is over.
-        append += " nokaslr norandmaps cryptomgr.notests settle=3";
+        // as many places for UDP sockets as on a machine that has room for a thousand contexts, and the
+        // guest's init (qemu/init) waits until the boot is over.
+        append += " nokaslr norandmaps cryptomgr.notests uhash_entries=65536 settle=3";
     } else {
         command.args(["-smp", "2"]);
     }

@@ -12,6 +12,8 @@ use vserver_probe::grouped;
 enum Allowed {
     /// No hook is on the way.
     Nothing,
+    /// The same, but for the sockets of contexts.
+    NothingOutside,
     /// So many hundredths.
     Percent(u64),
     /// Shown without a target.
@@ -19,15 +21,18 @@ enum Allowed {
 }
 
 /// The rows of the table of system calls, by the probe's names, and what they may cost.
-const CALLS: [(&str, Allowed); 14] = [
+const CALLS: [(&str, Allowed); 17] = [
     ("getppid", Allowed::Nothing),
     ("stat", Allowed::Nothing),
     ("open", Allowed::Nothing),
     ("read", Allowed::Nothing),
     ("mmap", Allowed::Nothing),
     ("pipe", Allowed::Nothing),
-    ("unix", Allowed::Nothing),
+    ("unix", Allowed::NothingOutside),
+    ("udp", Allowed::Nothing),
     ("tcp", Allowed::Nothing),
+    ("tcp-connect", Allowed::NothingOutside),
+    ("tcp-stream", Allowed::Nothing),
     ("kill", Allowed::Percent(3)),
     ("kill-child", Allowed::Percent(3)),
     ("fork", Allowed::Percent(3)),
@@ -52,6 +57,18 @@ const CHCONTEXT: u64 = 1_300_000;
 /// Making the 2,000th context may cost so many hundredths of making the tenth.
 const TWO_THOUSANDTH: u64 = 150;
 
+/// What is compared between the host, a context with addresses and a bridge.
+const NETWORK: [&str; 4] = ["udp", "tcp", "tcp-connect", "tcp-stream"];
+
+/// The host's instructions are to be so many thousandths at least of those in such a context.
+const CONFINED: u64 = 990;
+
+/// What is compared between the first context with an address and the 1,000th.
+const BINDING: [&str; 2] = ["bind-udp", "bind-tcp"];
+
+/// In the 1,000th it may cost so many thousandths of what it costs in the first.
+const THOUSANDTH: u64 = 1020;
+
 const HEAD: &str = "\
 # Benchmarks
 
@@ -65,22 +82,37 @@ per instruction, which the probe (`qemu/probe`) verifies at the start of every r
 must read 1,002) and without which it refuses to run. So the counts are exact and free of noise from the
 machine below; what differs between two runs is the guest's own doing (allocators, timers, page caches).
 All processes have pids above 4,095, which take a step more to be found than those below.
+The kernel's table of UDP sockets is as large as on a machine with 128 GB (`uhash_entries=65536`): in that of a small
+one, sockets of the same port are in each other's way by chance.
 Caches, branch prediction and TLB misses cost nothing there: these are counts, not times. By hand:
 
     make exec ICOUNT=1 CMD='probe'
     make exec ICOUNT=1 CMD='probe --contexts 1000 kill fork'
+    make exec ICOUNT=1 CMD='probe --addresses 10.90.0.1 --inside udp tcp-connect'
 
 The situations:
 
 - *absent*: the module has not been loaded since the machine started. Measured twice, and a third time after the module
   has been loaded, used and removed; *spread* is how far these three lie apart.
 - *loaded*: the module is loaded, no context is alive.
-- *1,000 contexts*: seen from the host (context 0), each context with an idle process. What it costs more is
-  reckoned against the same number of idle processes without the module.
-- *inside*: in a context, the only one.
+- *1,000 contexts*: seen from the host (context 0), each context with an idle process that is confined to an address of
+  its own (an ipv4root), where it has port 80 by TCP and UDP. What it costs more is reckoned against the same number of
+  idle processes without the module.
+- *inside*: in a context without addresses, the only one.
 
-Targets: nothing more where no hook is on the way (within the spread), at most 3 % for kill and
-fork. The other rows with a percentage have no target; they show what the hooks cost where they sit.
+The network rows are between two processes on the loopback device: one byte there and back by UDP (the client is connected,
+the server answers by sendto); by TCP through a connection that stays, and through a new one each time, which
+the server closes; and 64 KiB through TCP until the other process has read them, one sixteenth of a MiB.
+
+Targets: nothing more (within the spread), at most 3 % for kill and fork; *outside*: but for the sockets of a
+context. The other rows with a percentage have no target; they show what the hooks cost where they sit.
+
+*Loopback of a context with an ipv4root* compares the same rows at 127.0.0.1:
+
+- *host*: the module is loaded, the caller is in context 0; 10.90.0.1 is on the loopback device.
+- *inside*: the same in a context that is confined to 10.90.0.1, on its private 127.0.0.1. *ratio* is the host's instructions
+  per instruction inside; more than 1 is less work than on the host.
+- *veth and bridge*: without the module, between two network namespaces, each with a veth pair to a bridge in a third one.
 ";
 
 /// The page, and how many targets are missed.
@@ -101,6 +133,8 @@ pub fn page(lanes: &[Measured]) -> Result<(String, u32)> {
         )?;
         page.calls(measured)?;
         page.starts(measured)?;
+        page.network(measured)?;
+        page.binding(measured)?;
     }
     Ok((page.text, page.missed))
 }
@@ -147,11 +181,13 @@ impl Page {
             for (with, without) in COMPARED {
                 let base = measured.median(without, name)?;
                 let more = i128::from(measured.median(with, name)?) - i128::from(base);
-                met &= within(more, base, spread, allowed);
+                met &= within(more, base, spread, allowed)
+                    || (with == Situation::Inside && matches!(allowed, Allowed::NothingOutside));
                 write!(self.text, " {} |", difference(more, base))?;
             }
             let target = match allowed {
                 Allowed::Nothing => "+0".to_string(),
+                Allowed::NothingOutside => "+0 outside".to_string(),
                 Allowed::Percent(percent) => format!("{percent} %"),
                 Allowed::Anything => String::new(),
             };
@@ -219,11 +255,81 @@ impl Page {
         )?;
         Ok(())
     }
+
+    fn network(&mut self, measured: &Measured) -> Result<()> {
+        writeln!(
+            self.text,
+            "\n### Loopback of a context with an ipv4root\n\n\
+             | instructions | host | inside | ratio | target | met | veth and bridge | ratio |\n\
+             |---|--:|--:|--:|--:|---|--:|--:|"
+        )?;
+        for name in NETWORK {
+            let host = measured.median(Situation::Host, name)?;
+            let inside = measured.median(Situation::Confined, name)?;
+            let bridged = measured.median(Situation::Bridged, name)?;
+            let met = self.verdict(host * 1000 >= inside * CONFINED);
+            writeln!(
+                self.text,
+                "| {} | {} | {} | {} | {} | {met} | {} | {} |",
+                words(measured, Situation::Host, name)?,
+                grouped(host.into()),
+                grouped(inside.into()),
+                quotient(host, inside),
+                quotient(CONFINED, 1000),
+                grouped(bridged.into()),
+                quotient(host, bridged),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn binding(&mut self, measured: &Measured) -> Result<()> {
+        writeln!(
+            self.text,
+            "\nA port of all addresses that a context has, where 999 contexts with other addresses have it too:\n\n\
+             | instructions | absent | loaded | target | met | 1st context | 1,000th context | times the 1st | target | met |\n\
+             |---|--:|--:|--:|---|--:|--:|--:|--:|---|"
+        )?;
+        for name in BINDING {
+            let absent = measured.median(Situation::Ports, name)?;
+            let host = measured.median(Situation::Host, name)?;
+            let first = measured.median(Situation::Confined, name)?;
+            let last = measured.median(Situation::Thousandth, name)?;
+            let more = i128::from(host) - i128::from(absent);
+            let free = self.verdict(within(more, absent, 0, Allowed::Nothing));
+            let flat = self.verdict(last * 1000 <= first * THOUSANDTH);
+            writeln!(
+                self.text,
+                "| {} | {} | {} | +0 | {free} | {} | {} | {} | {} | {flat} |",
+                words(measured, Situation::Host, name)?,
+                grouped(absent.into()),
+                difference(more, absent),
+                grouped(first.into()),
+                grouped(last.into()),
+                quotient(last, first),
+                quotient(THOUSANDTH, 1000),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// How a row is called.
+fn words(measured: &Measured, situation: Situation, name: &str) -> Result<String> {
+    let report = measured.report(situation)?;
+    let found = report.rows.iter().find(|row| row.name == name);
+    Ok(found.map_or(name, |row| &row.what).to_string())
+}
+
+/// `0.998`, rounded down.
+fn quotient(of: u64, by: u64) -> String {
+    let thousandths = of * 1000 / by.max(1);
+    format!("{}.{:03}", thousandths / 1000, thousandths % 1000)
 }
 
 fn within(more: i128, base: u64, spread: u64, allowed: Allowed) -> bool {
     match allowed {
-        Allowed::Nothing => more <= spread.into(),
+        Allowed::Nothing | Allowed::NothingOutside => more <= spread.into(),
         Allowed::Percent(percent) => more * 100 <= i128::from(base) * i128::from(percent),
         Allowed::Anything => true,
     }
