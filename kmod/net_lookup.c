@@ -63,7 +63,7 @@ struct entry {
 	u8 prefix;
 };
 
-static DEFINE_HASHTABLE(addresses, 10);
+static DEFINE_HASHTABLE(addresses, 12);
 static HLIST_HEAD(prefixes);
 static DEFINE_SPINLOCK(map_lock);
 
@@ -196,6 +196,43 @@ static bool takes(const struct sock *sk, const struct in6_addr *address)
 	       vserver_loopback_of(v4) == vserver_network_loopback(network);
 }
 
+static struct udp_hslot *slot4(const struct net *net, __be32 address, __be16 port)
+{
+	return udp_hashslot2(net->ipv4.udp_table, ipv4_portaddr_hash(net, address, ntohs(port)));
+}
+
+/*
+ * Whether a socket of UDP is bound to a port of an address (zero: of any). To be asked before
+ * __udp4_lib_lookup(), which, when it finds nobody, goes on to all that have the port, of whatever
+ * address: in a thousand networks they are a thousand.
+ */
+static bool is_taken4(const struct net *net, __be32 address, __be16 port)
+{
+	struct sock *sk;
+
+	udp_portaddr_for_each_entry_rcu(sk, &slot4(net, address, port)->head) {
+		if (udp_sk(sk)->udp_port_hash == ntohs(port) && sk->sk_rcv_saddr == address &&
+		    net_eq(sock_net(sk), net))
+			return true;
+	}
+	return false;
+}
+
+/* The same for an address of IPv6. */
+static bool is_taken6(const struct net *net, const struct in6_addr *address, __be16 port)
+{
+	struct udp_hslot *slot = udp_hashslot2(net->ipv4.udp_table,
+					       ipv6_portaddr_hash(net, address, ntohs(port)));
+	struct sock *sk;
+
+	udp_portaddr_for_each_entry_rcu(sk, &slot->head) {
+		if (udp_sk(sk)->udp_port_hash == ntohs(port) &&
+		    ipv6_addr_equal(&sk->sk_v6_rcv_saddr, address) && net_eq(sock_net(sk), net))
+			return true;
+	}
+	return false;
+}
+
 /* What a lookup is about. */
 struct query {
 	const struct net *net;
@@ -219,6 +256,8 @@ static struct sock *look_at(const struct query *q, __be32 place)
 {
 	struct sock *sk;
 
+	if (q->udp && !is_taken4(q->net, place, q->dport))
+		return NULL;
 	if (q->udp)
 		sk = __udp4_lib_lookup(q->net, q->saddr, q->sport, place, q->dport, q->dif,
 				       q->sdif, q->skb);
@@ -404,6 +443,9 @@ bool vserver_leads_out(struct sock *sk, __be32 dest, __be16 port)
 	struct sock *other;
 	bool out;
 
+	/* Nobody has the port of any address: so it is nearly always. */
+	if (hlist_empty(&slot4(sock_net(sk), 0, port)->head))
+		return false;
 	rcu_read_lock();
 	other = __udp4_lib_lookup(sock_net(sk), inet_sk(sk)->inet_rcv_saddr,
 				  inet_sk(sk)->inet_sport, dest, port,
@@ -430,6 +472,10 @@ static bool taken_exactly(const struct sock *sk, const struct in6_addr *at, __be
 	struct in6_addr none = {};
 	struct sock *other;
 
+	if (sk->sk_protocol == IPPROTO_UDP &&
+	    !(ipv6_addr_v4mapped(at) ? is_taken4(net, at->s6_addr32[3], port) :
+				       is_taken6(net, at, port)))
+		return false;
 	if (ipv6_addr_v4mapped(at)) {
 		if (sk->sk_protocol == IPPROTO_UDP)
 			other = __udp4_lib_lookup(net, 0, 0, at->s6_addr32[3], port, 0, 0, NULL);
