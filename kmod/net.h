@@ -32,6 +32,8 @@ struct vserver_ops {
 	struct vserver_ops *previous;
 	/* Whether they are for the network namespace that the network is confined in. */
 	bool confined;
+	/* What 127.0.0.1 inside is outside, and so the source for it: asked for once. */
+	__be32 localhost;
 };
 
 /* Bits of socket.flags that the kernel does not use. */

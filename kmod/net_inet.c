@@ -240,7 +240,7 @@ static int inet_connect_in(struct socket *sock, struct sockaddr_unsized *uaddr, 
 	/* Under way or done: the kernel's own answer. */
 	if (stream && (sock->state != SS_UNCONNECTED || sk->sk_state != TCP_CLOSE))
 		return ops->original->connect(sock, uaddr, length, flags);
-	error = vserver_find_way(sk, ops->network, uaddr, length, &way);
+	error = vserver_find_way(sk, ops, uaddr, length, &way);
 	if (error)
 		return error;
 	if (!way.length)
@@ -297,12 +297,16 @@ static int inet_listen_in(struct socket *sock, int backlog)
 	return ops->original->listen(sock, backlog);
 }
 
-void vserver_inward(struct vserver_network *network, union vserver_address *a)
+void vserver_inward(const struct vserver_ops *ops, union vserver_address *a)
 {
-	if (a->any.sa_family == AF_INET)
-		vserver_net_inward4(network, &a->in.sin_addr.s_addr);
-	else if (a->any.sa_family == AF_INET6)
-		vserver_net_inward6(network, &a->in6.sin6_addr);
+	if (a->any.sa_family == AF_INET) {
+		if (a->in.sin_addr.s_addr == ops->localhost)
+			a->in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		else
+			vserver_net_inward4(ops->network, &a->in.sin_addr.s_addr);
+	} else if (a->any.sa_family == AF_INET6) {
+		vserver_net_inward6(ops->network, &a->in6.sin6_addr);
+	}
 }
 
 static int inet_getname_in(struct socket *sock, struct sockaddr *uaddr, int peer)
@@ -323,7 +327,7 @@ static int inet_getname_in(struct socket *sock, struct sockaddr *uaddr, int peer
 			memset(&a->in6.sin6_addr, 0, sizeof(a->in6.sin6_addr));
 		return length;
 	}
-	vserver_inward(ops->network, a);
+	vserver_inward(ops, a);
 	return length;
 }
 
@@ -331,7 +335,10 @@ static int inet_getname_in(struct socket *sock, struct sockaddr *uaddr, int peer
 void vserver_inet_ops(struct vserver_ops *ops)
 {
 	bool stream = ops->original->listen != sock_no_listen;
+	__be32 source;
 
+	ops->localhost = htonl(INADDR_LOOPBACK);
+	vserver_net_dest4(ops->network, &ops->localhost, &source);
 	ops->ops.bind = inet_bind_in;
 	ops->ops.connect = inet_connect_in;
 	ops->ops.getname = inet_getname_in;

@@ -33,6 +33,13 @@ static inline bool vserver_has_ports(const struct sock *sk)
 	       (sk->sk_protocol == IPPROTO_TCP || sk->sk_protocol == IPPROTO_UDP);
 }
 
+/* Whether an address is of the loopback of the network, where 127.0.0.1 is not the host's. */
+static inline bool vserver_is_own_loopback(const struct vserver_ops *ops, __be32 address)
+{
+	return !((address ^ ops->localhost) & htonl(0xffffff00)) &&
+	       ops->localhost != htonl(INADDR_LOOPBACK);
+}
+
 /* Destination and source of a connect() or a message; length 0: the kernel says what is wrong. */
 struct vserver_way {
 	union vserver_address dest;
@@ -53,8 +60,8 @@ static inline const struct vserver_network *vserver_inet_network(const struct so
 int vserver_route4(struct sock *sk, struct vserver_network *network, __be32 dest, __be32 *source);
 int vserver_route6(struct sock *sk, struct vserver_network *network, const struct in6_addr *dest,
 		   int scope, struct in6_addr *source);
-int vserver_find_way(struct sock *sk, struct vserver_network *network, const void *name,
-		     int length, struct vserver_way *way);
+int vserver_find_way(struct sock *sk, struct vserver_ops *ops, const void *name, int length,
+		     struct vserver_way *way);
 int vserver_check_way(struct socket *sock, struct vserver_network *network,
 		      const struct vserver_way *way);
 bool vserver_is_bound(const struct socket *sock);
@@ -66,7 +73,7 @@ int vserver_bind_any(struct socket *sock, struct vserver_ops *ops, __be16 port);
 int vserver_bind_source(struct socket *sock, struct vserver_ops *ops,
 			union vserver_address *source, int length);
 int vserver_move_stream(struct socket *sock, const union vserver_address *source);
-void vserver_inward(struct vserver_network *network, union vserver_address *a);
+void vserver_inward(const struct vserver_ops *ops, union vserver_address *a);
 
 /* net_message.c */
 int vserver_inet_sendmsg(struct socket *sock, struct msghdr *message, size_t size);

@@ -92,8 +92,8 @@ static bool sends_from(const struct sock *sk, const struct vserver_way *way)
 	return vserver_is_v6(sk) && ipv6_addr_equal(&inet6_sk(sk)->saddr, &way->source6);
 }
 
-static int send_datagram(struct socket *sock, struct vserver_ops *ops, struct msghdr *message,
-			 size_t size)
+static noinline int send_datagram(struct socket *sock, struct vserver_ops *ops,
+				  struct msghdr *message, size_t size)
 {
 	struct vserver_network *network = ops->network;
 	void *name = message->msg_name, *control = message->msg_control, *copy = NULL;
@@ -107,7 +107,7 @@ static int send_datagram(struct socket *sock, struct vserver_ops *ops, struct ms
 	int error;
 
 	if (name) {
-		error = vserver_find_way(sk, network, name, namelen, &way);
+		error = vserver_find_way(sk, ops, name, namelen, &way);
 		if (!error && way.length)
 			error = vserver_check_way(sock, network, &way);
 		if (error)
@@ -162,29 +162,60 @@ out:
 	return error;
 }
 
+/* Whether an IPv4 socket that is bound to the loopback of its network sends to 127.0.0.1. */
+static bool stays_on_loopback(const struct socket *sock, const struct vserver_ops *ops,
+			      const struct msghdr *message)
+{
+	const struct sockaddr_in *dest = message->msg_name;
+	__be32 bound = READ_ONCE(inet_sk(sock->sk)->inet_rcv_saddr);
+
+	return ops->original->family == PF_INET && !message->msg_controllen &&
+	       message->msg_namelen >= (int)sizeof(*dest) && dest->sin_family == AF_INET &&
+	       dest->sin_addr.s_addr == htonl(INADDR_LOOPBACK) &&
+	       vserver_is_own_loopback(ops, bound) && !test_bit(VSERVER_SOCK_ANY, &sock->flags);
+}
+
+/* Then there is nothing to choose, and the message has a short way. */
+static noinline int send_on_loopback(struct socket *sock, struct vserver_ops *ops,
+				     struct msghdr *message, size_t size)
+{
+	struct sockaddr_in *dest = message->msg_name;
+	struct sock *sk = sock->sk;
+	int error;
+
+	if (sk->sk_protocol == IPPROTO_UDP &&
+	    vserver_leads_out(sk, ops->localhost, dest->sin_port))
+		return -ECONNREFUSED;
+	dest->sin_addr.s_addr = ops->localhost;
+	error = ops->original->sendmsg(sock, message, size);
+	/* It may be sent again as it was. */
+	dest->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	return error;
+}
+
 int vserver_inet_sendmsg(struct socket *sock, struct msghdr *message, size_t size)
 {
 	struct vserver_ops *ops = vserver_ops_of(sock);
 
 	if (!message->msg_name && !message->msg_controllen)
 		return ops->original->sendmsg(sock, message, size);
+	if (stays_on_loopback(sock, ops, message))
+		return send_on_loopback(sock, ops, message, size);
 	return send_datagram(sock, ops, message, size);
 }
 
-/* A stream is bound and connected by a message in one case only: TCP Fast Open. */
-int vserver_stream_sendmsg(struct socket *sock, struct msghdr *message, size_t size)
+static noinline int send_fast_open(struct socket *sock, struct vserver_ops *ops,
+				   struct msghdr *message, size_t size)
 {
-	struct vserver_ops *ops = vserver_ops_of(sock);
 	void *name = message->msg_name;
 	int namelen = message->msg_namelen;
 	struct sock *sk = sock->sk;
 	struct vserver_way way;
 	int error;
 
-	if (likely(!(message->msg_flags & MSG_FASTOPEN)) || !name ||
-	    sock->state != SS_UNCONNECTED || sk->sk_state != TCP_CLOSE)
+	if (!name || sock->state != SS_UNCONNECTED || sk->sk_state != TCP_CLOSE)
 		return ops->original->sendmsg(sock, message, size);
-	error = vserver_find_way(sk, ops->network, name, namelen, &way);
+	error = vserver_find_way(sk, ops, name, namelen, &way);
 	if (!error && way.length)
 		error = vserver_check_way(sock, ops->network, &way);
 	if (error)
@@ -209,9 +240,20 @@ int vserver_stream_sendmsg(struct socket *sock, struct msghdr *message, size_t s
 	return error;
 }
 
-/* The addresses in control messages that have just been written for the program. */
-static void translate_control(struct vserver_network *network, void __user *start, size_t length)
+/* A stream is bound and connected by a message in one case only: TCP Fast Open. */
+int vserver_stream_sendmsg(struct socket *sock, struct msghdr *message, size_t size)
 {
+	struct vserver_ops *ops = vserver_ops_of(sock);
+
+	if (likely(!(message->msg_flags & MSG_FASTOPEN)))
+		return ops->original->sendmsg(sock, message, size);
+	return send_fast_open(sock, ops, message, size);
+}
+
+/* The addresses in control messages that have just been written for the program. */
+static void translate_control(const struct vserver_ops *ops, void __user *start, size_t length)
+{
+	const struct vserver_network *network = ops->network;
 	struct cmsghdr head;
 	size_t at = 0;
 	__be32 own;
@@ -258,7 +300,7 @@ static void translate_control(struct vserver_network *network, void __user *star
 			size = min(size, sizeof(a));
 			if (copy_from_user(&a, data, size))
 				return;
-			vserver_inward(network, &a);
+			vserver_inward(ops, &a);
 			if (copy_to_user(data, &a, size))
 				return;
 		}
@@ -266,9 +308,9 @@ static void translate_control(struct vserver_network *network, void __user *star
 	}
 }
 
-int vserver_inet_recvmsg(struct socket *sock, struct msghdr *message, size_t size, int flags)
+static noinline int receive_control(struct socket *sock, struct vserver_ops *ops,
+				    struct msghdr *message, size_t size, int flags)
 {
-	struct vserver_ops *ops = vserver_ops_of(sock);
 	void __user *control = message->msg_control_user;
 	size_t controllen = message->msg_controllen;
 	int result = ops->original->recvmsg(sock, message, size, flags);
@@ -276,9 +318,24 @@ int vserver_inet_recvmsg(struct socket *sock, struct msghdr *message, size_t siz
 	if (result < 0)
 		return result;
 	if (message->msg_name && message->msg_namelen >= (int)sizeof(struct sockaddr_in))
-		vserver_inward(ops->network, message->msg_name);
-	if (controllen && message->msg_control_is_user && !(flags & MSG_CMSG_COMPAT) &&
+		vserver_inward(ops, message->msg_name);
+	if (message->msg_control_is_user && !(flags & MSG_CMSG_COMPAT) &&
 	    controllen > message->msg_controllen)
-		translate_control(ops->network, control, controllen - message->msg_controllen);
+		translate_control(ops, control, controllen - message->msg_controllen);
+	return result;
+}
+
+int vserver_inet_recvmsg(struct socket *sock, struct msghdr *message, size_t size, int flags)
+{
+	struct vserver_ops *ops = vserver_ops_of(sock);
+	int result;
+
+	if (message->msg_controllen)
+		return receive_control(sock, ops, message, size, flags);
+	if (!message->msg_name)
+		return ops->original->recvmsg(sock, message, size, flags);
+	result = ops->original->recvmsg(sock, message, size, flags);
+	if (result >= 0 && message->msg_namelen >= (int)sizeof(struct sockaddr_in))
+		vserver_inward(ops, message->msg_name);
 	return result;
 }

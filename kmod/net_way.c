@@ -50,9 +50,10 @@ int vserver_route6(struct sock *sk, struct vserver_network *network, const struc
 	return ipv6_addr_any(source) ? -EADDRNOTAVAIL : 0;
 }
 
-int vserver_find_way(struct sock *sk, struct vserver_network *network, const void *name, int length,
-		    struct vserver_way *way)
+int vserver_find_way(struct sock *sk, struct vserver_ops *ops, const void *name, int length,
+		     struct vserver_way *way)
 {
+	struct vserver_network *network = ops->network;
 	const struct sockaddr *any = name;
 	int error;
 
@@ -83,7 +84,14 @@ int vserver_find_way(struct sock *sk, struct vserver_network *network, const voi
 	} else if (any->sa_family == AF_INET || any->sa_family == AF_UNSPEC) {
 		way->length = sizeof(way->dest.in);
 		memcpy(&way->dest, name, way->length);
-		error = vserver_net_dest4(network, &way->dest.in.sin_addr.s_addr, &way->source4);
+		if (way->dest.in.sin_addr.s_addr == htonl(INADDR_LOOPBACK)) {
+			way->dest.in.sin_addr.s_addr = ops->localhost;
+			way->source4 = ops->localhost;
+			error = 0;
+		} else {
+			error = vserver_net_dest4(network, &way->dest.in.sin_addr.s_addr,
+						  &way->source4);
+		}
 		if (!error && !way->source4)
 			error = vserver_route4(sk, network, way->dest.in.sin_addr.s_addr, &way->source4);
 		ipv6_addr_set_v4mapped(way->source4, &way->source6);
