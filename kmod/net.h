@@ -87,9 +87,13 @@ int vserver_unix_inward(const struct vserver_network *network, struct sockaddr_u
 void vserver_netlink_ops(struct vserver_ops *ops);
 void vserver_device_ops(struct vserver_ops *ops);
 
-/* net_list.c: whose sockets and devices are seen by whom. */
+/* net_owner.c: the contexts of sockets. */
 int vserver_owner_set(struct socket *sock, int context);
 void vserver_owner_clear(struct socket *sock);
+int vserver_owner_of(unsigned long inode);
+void vserver_owner_destroy(void);
+
+/* net_list.c: whose sockets and devices are seen by whom. */
 bool vserver_sees_socket(const struct vserver_network *viewer, const struct net *net,
 			 unsigned long inode, const struct in6_addr *local);
 bool vserver_net_sees(const struct vserver_network *network, const struct net_device *dev);

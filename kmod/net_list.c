@@ -12,7 +12,6 @@
 #include <linux/inetdevice.h>
 #include <linux/seq_file.h>
 #include <linux/seq_file_net.h>
-#include <linux/xarray.h>
 #include <net/addrconf.h>
 #include <net/af_unix.h>
 #include <net/if_inet6.h>
@@ -23,27 +22,6 @@
 
 #include "net.h"
 #include "wrap.h"
-
-/* The context of each socket that is in one, by the number of its inode. */
-static DEFINE_XARRAY(owners);
-
-int vserver_owner_set(struct socket *sock, int context)
-{
-	return xa_err(xa_store(&owners, SOCK_INODE(sock)->i_ino, xa_mk_value(context),
-			       GFP_KERNEL_ACCOUNT));
-}
-
-void vserver_owner_clear(struct socket *sock)
-{
-	xa_erase(&owners, SOCK_INODE(sock)->i_ino);
-}
-
-static int owner_of(unsigned long inode)
-{
-	void *value = xa_load(&owners, inode);
-
-	return value ? xa_to_value(value) : 0;
-}
 
 /*
  * Whether a context sees a socket: by the number of its inode, or, when no process has it any more,
@@ -57,7 +35,7 @@ bool vserver_sees_socket(const struct vserver_network *viewer, const struct net 
 	if (context == VSERVER_SPECTATOR)
 		return true;
 	if (inode)
-		return owner_of(inode) == context;
+		return vserver_owner_of(inode) == context;
 	if (!local)
 		return !context;
 	if (viewer && vserver_network_confines(viewer, net))

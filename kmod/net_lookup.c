@@ -133,6 +133,7 @@ void vserver_map_del(u64 ns, const struct in6_addr *address, u8 prefix, u16 loop
 void vserver_map_destroy(void)
 {
 	ida_destroy(&loopbacks);
+	vserver_owner_destroy();
 }
 
 /* The loopbacks that have an address, one after the other: NULL at first, NULL at the end. */
