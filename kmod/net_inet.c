@@ -16,6 +16,17 @@
 #include "net_inet.h"
 #include "unexported.h"
 
+/*
+ * Whenever a socket gets a source. The kernel checks whether that is the host's each time it looks
+ * for a route, and for one of 127.0.0.0/8 that no device has, as all of a loopback are, it does that by
+ * a second search for a route. IP_TRANSPARENT says that it need not. It is for these only, and the
+ * program does not see it (vserver_inet_getsockopt()).
+ */
+static void trust_source(struct sock *sk, const struct vserver_ops *ops, __be32 source)
+{
+	inet_assign_bit(TRANSPARENT, sk, vserver_is_own_loopback(ops, source));
+}
+
 /* What it sends from, unless a message says otherwise: the only address there is. */
 static void preset_source(struct sock *sk, struct vserver_network *network)
 {
@@ -30,6 +41,7 @@ static void mark_any(struct socket *sock, struct vserver_network *network)
 	struct sock *sk = sock->sk;
 
 	lock_sock(sk);
+	inet_clear_bit(TRANSPARENT, sk);
 	if (sk->sk_type == SOCK_DGRAM)
 		preset_source(sk, network);
 	WRITE_ONCE(sk->sk_user_data, (void *)((uintptr_t)network | SK_USER_DATA_NOCOPY));
@@ -89,8 +101,8 @@ static int inet_bind_in(struct socket *sock, struct sockaddr_unsized *uaddr, int
 	struct vserver_ops *ops = vserver_ops_of(sock);
 	struct sock *sk = sock->sk;
 	union vserver_address a = {};
+	int way, error;
 	__be16 port;
-	int way;
 
 	if (vserver_is_v6(sk)) {
 		if (length < SIN6_LEN_RFC2133 || uaddr->sa_family != AF_INET6)
@@ -125,19 +137,43 @@ static int inet_bind_in(struct socket *sock, struct sockaddr_unsized *uaddr, int
 			return ops->original->bind(sock, uaddr, length);
 		return 0;
 	}
-	return ops->original->bind(sock, &a.unsized, length);
+	trust_source(sk, ops, 0);
+	error = ops->original->bind(sock, &a.unsized, length);
+	trust_source(sk, ops, inet_sk(sk)->inet_saddr);
+	return error;
+}
+
+/* What a bind without a port does, but for asking whether the source is the host's. */
+static int take_source(struct sock *sk, __be32 source)
+{
+	struct inet_sock *inet = inet_sk(sk);
+	int error = -EINVAL;
+
+	lock_sock(sk);
+	if (sk->sk_state == TCP_CLOSE && !inet->inet_num) {
+		inet->inet_saddr = source;
+		WRITE_ONCE(inet->inet_rcv_saddr, source);
+		sk_dst_reset(sk);
+		error = 0;
+	}
+	release_sock(sk);
+	return error;
 }
 
 /* Binds to a source address without a port, to be undone by a disconnect. */
-int vserver_bind_source(struct socket *sock, struct vserver_ops *ops, union vserver_address *source,
-		       int length)
+int vserver_bind_source(struct socket *sock, struct vserver_ops *ops, struct vserver_way *way)
 {
 	struct sock *sk = sock->sk;
 	bool had = inet_test_bit(BIND_ADDRESS_NO_PORT, sk);
 	int error;
 
+	trust_source(sk, ops, way->source4);
+	if (!vserver_is_v6(sk) && vserver_is_own_loopback(ops, way->source4))
+		return take_source(sk, way->source4);
 	inet_set_bit(BIND_ADDRESS_NO_PORT, sk);
-	error = ops->original->bind(sock, &source->unsized, length);
+	error = ops->original->bind(sock, &way->source.unsized,
+				    vserver_is_v6(sk) ? sizeof(way->source.in6) :
+							sizeof(way->source.in));
 	if (!had)
 		inet_clear_bit(BIND_ADDRESS_NO_PORT, sk);
 	if (error)
@@ -221,9 +257,12 @@ static int disconnect(struct socket *sock, struct vserver_ops *ops, struct socka
 {
 	int error = ops->original->connect(sock, uaddr, length, flags);
 
-	if (!error && sock->sk->sk_type == SOCK_DGRAM && test_bit(VSERVER_SOCK_ANY, &sock->flags))
+	if (error)
+		return error;
+	if (sock->sk->sk_type == SOCK_DGRAM && test_bit(VSERVER_SOCK_ANY, &sock->flags))
 		unsettle_dgram(sock, ops);
-	return error;
+	trust_source(sock->sk, ops, inet_sk(sock->sk)->inet_saddr);
+	return 0;
 }
 
 static int inet_connect_in(struct socket *sock, struct sockaddr_unsized *uaddr, int length,
@@ -266,8 +305,7 @@ static int inet_connect_in(struct socket *sock, struct sockaddr_unsized *uaddr, 
 			vserver_set_source(sk, &way);
 	} else {
 		/* Neither bound nor connected. */
-		error = vserver_bind_source(sock, ops, &way.source,
-				    vserver_is_v6(sk) ? sizeof(way.source.in6) : sizeof(way.source.in));
+		error = vserver_bind_source(sock, ops, &way);
 		/* A port already, of those that are not found by it: the source is enough. */
 		if (error && vserver_has_ports(sk))
 			return error;
@@ -281,6 +319,9 @@ static int inet_connect_in(struct socket *sock, struct sockaddr_unsized *uaddr, 
 		else
 			unsettle_dgram(sock, ops);
 	}
+	/* It may have lost its source. */
+	if (error && error != -EINPROGRESS)
+		trust_source(sk, ops, inet_sk(sk)->inet_saddr);
 	return error;
 }
 

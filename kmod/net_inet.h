@@ -70,8 +70,7 @@ void vserver_set_source(struct sock *sk, const struct vserver_way *way);
 
 /* net_inet.c */
 int vserver_bind_any(struct socket *sock, struct vserver_ops *ops, __be16 port);
-int vserver_bind_source(struct socket *sock, struct vserver_ops *ops,
-			union vserver_address *source, int length);
+int vserver_bind_source(struct socket *sock, struct vserver_ops *ops, struct vserver_way *way);
 int vserver_move_stream(struct socket *sock, const union vserver_address *source);
 void vserver_inward(const struct vserver_ops *ops, union vserver_address *a);
 

@@ -221,8 +221,7 @@ static noinline int send_fast_open(struct socket *sock, struct vserver_ops *ops,
 	if (error)
 		return error;
 	if (way.length && vserver_net_unbound(sock)) {
-		error = vserver_bind_source(sock, ops, &way.source,
-				    vserver_is_v6(sk) ? sizeof(way.source.in6) : sizeof(way.source.in));
+		error = vserver_bind_source(sock, ops, &way);
 		if (error)
 			return error;
 	} else if (way.length && test_bit(VSERVER_SOCK_ANY, &sock->flags)) {

@@ -339,22 +339,31 @@ int vserver_inet_setsockopt(struct socket *sock, int level, int name, sockptr_t 
 	return error;
 }
 
+/* The value of an option that is a number. */
+static int answer(int number, char __user *value, int __user *length)
+{
+	int room;
+
+	if (get_user(room, length))
+		return -EFAULT;
+	if (room < 0)
+		return -EINVAL;
+	room = min_t(int, room, sizeof(number));
+	if (put_user(room, length) || copy_to_user(value, &number, room))
+		return -EFAULT;
+	return 0;
+}
+
 int vserver_inet_getsockopt(struct socket *sock, int level, int name, char __user *value,
 			    int __user *length)
 {
 	struct vserver_ops *ops = vserver_ops_of(sock);
 
-	if (level == SOL_IPV6 && name == IPV6_V6ONLY && vserver_is_v6(sock->sk)) {
-		int on = test_bit(VSERVER_SOCK_V6ONLY, &sock->flags), room;
-
-		if (get_user(room, length))
-			return -EFAULT;
-		if (room < 0)
-			return -EINVAL;
-		room = min_t(int, room, sizeof(on));
-		if (put_user(room, length) || copy_to_user(value, &on, room))
-			return -EFAULT;
-		return 0;
-	}
+	if (level == SOL_IPV6 && name == IPV6_V6ONLY && vserver_is_v6(sock->sk))
+		return answer(test_bit(VSERVER_SOCK_V6ONLY, &sock->flags), value, length);
+	/* No program here can set it; when it is set, it is by net_inet.c. */
+	if ((level == SOL_IP && name == IP_TRANSPARENT) ||
+	    (level == SOL_IPV6 && name == IPV6_TRANSPARENT && vserver_is_v6(sock->sk)))
+		return answer(0, value, length);
 	return ops->original->getsockopt(sock, level, name, value, length);
 }

@@ -55,6 +55,7 @@ pub const TESTS: &[Test] = &[
     loopback::SHOWN,
     loopback::UDP,
     loopback::NESTED,
+    loopback::NOT_TRANSPARENT,
     dual::IPV6,
     dual::STACK,
     dual::NO_IPV6,

@@ -3,12 +3,13 @@
 //! 127.0.0.1 and ::1 are one's own.
 
 use super::*;
-use crate::test;
+use crate::{syscalls, test};
 
 pub const PRIVATE: Test = test("inet::loopback_is_private", 60, private);
 pub const SHOWN: Test = test("inet::loopback_looks_like_one", 60, shown);
 pub const UDP: Test = test("inet::loopback_of_udp", 60, udp);
 pub const NESTED: Test = test("inet::loopback_of_inner_contexts", 60, nested);
+pub const NOT_TRANSPARENT: Test = test("inet::loopback_leaves_no_trace", 30, not_transparent);
 
 const LO: &str = "127.0.0.1";
 const LO6: &str = "::1";
@@ -163,4 +164,54 @@ fn nested() -> Outcome {
         })?;
         Ok("")
     })
+}
+
+/// In the kernel the source of such a socket is one that is not checked: the program does not see that,
+/// and gets nothing from it.
+fn not_transparent() -> Outcome {
+    addresses()?;
+    // Of no device.
+    let nowhere = "192.0.2.77";
+    within(100, &[A, nowhere], || {
+        let listener = TcpListener::bind(at(LO, 8306)).map_err(words)?;
+        equal("bound", transparent(listener.as_raw_fd())?, 0)?;
+        let client = tcp_socket(false).map_err(words)?;
+        let connect = |to: &[u8]| {
+            let arguments = [
+                client.as_raw_fd() as usize,
+                to.as_ptr() as usize,
+                to.len(),
+                0,
+                0,
+                0,
+            ];
+            syscalls::syscall(libc::SYS_connect, arguments).map(drop)
+        };
+        let mut name = [0; 16];
+        name[0] = libc::AF_INET as u8;
+        name[2..4].copy_from_slice(&8306u16.to_be_bytes());
+        name[4..8].copy_from_slice(&[127, 0, 0, 1]);
+        equal("connect", connect(&name), Ok(()))?;
+        equal("connected", transparent(client.as_raw_fd())?, 0)?;
+        // AF_UNSPEC: it gives up its peer.
+        equal("disconnect", connect(&[0; 16]), Ok(()))?;
+        let name = SockaddrStorage::from(at(nowhere, 8307));
+        let got = bind(client.as_raw_fd(), &name);
+        equal("bind", got, Err(Errno::EADDRNOTAVAIL))?;
+        Ok("")
+    })
+}
+
+fn transparent(socket: i32) -> Result<i32, String> {
+    let (mut value, mut length) = (-1i32, 4u32);
+    let arguments = [
+        socket as usize,
+        libc::IPPROTO_IP as usize,
+        libc::IP_TRANSPARENT as usize,
+        (&raw mut value).expose_provenance(),
+        (&raw mut length).expose_provenance(),
+        0,
+    ];
+    syscalls::syscall(libc::SYS_getsockopt, arguments).map_err(words)?;
+    Ok(value)
 }
