@@ -260,10 +260,18 @@ int vserver_adopt_files(void)
 	return error;
 }
 
+/* The network of the caller, without a look-up when it is plain that there is none. */
+static struct vserver_network *network_of_caller(void)
+{
+	if (PF_IN_CONTEXT && likely(!(current->flags & PF_IN_CONTEXT)))
+		return NULL;
+	return vserver_network_current();
+}
+
 /* A socket that the caller has just made. */
 static int made(struct socket *sock, int family)
 {
-	struct vserver_network *network = vserver_network_current();
+	struct vserver_network *network = network_of_caller();
 	int error;
 
 	if (!network) {
@@ -315,7 +323,7 @@ VSERVER_WRAP(int, security_socket_post_create, struct socket *sock, int family, 
  */
 static int touched(struct socket *sock, bool connects)
 {
-	struct vserver_network *network = vserver_network_current();
+	struct vserver_network *network = network_of_caller();
 	struct sock *sk = sock->sk;
 
 	if (!network || !sk || vserver_net_of_socket(sock) == network)
@@ -366,7 +374,7 @@ VSERVER_WRAP(int, security_file_receive, struct file *file)
 
 	vserver_inside(1);
 	error = vserver_orig_security_file_receive(file);
-	network = vserver_network_current();
+	network = network_of_caller();
 	if (!error && network)
 		error = adopt_file(file, network);
 	vserver_inside(-1);
