@@ -15,11 +15,13 @@
 use crate::{ffi, network::Network, policy, registry, uapi, wait::PollQueue};
 use core::ptr;
 use kernel::{
+    new_mutex,
     prelude::*,
     sync::{
         aref::ARef,
         atomic::{Atomic, Full, Relaxed},
-        Arc, //
+        Arc,
+        Mutex, //
     },
 };
 
@@ -40,6 +42,9 @@ pub(crate) struct Context {
     outer: Option<Arc<Context>>,
     /// What its processes get of the network.
     network: ARef<Network>,
+    /// Its namespaces, from its first process on until its end.
+    #[pin]
+    spaces: Mutex<Option<ffi::Spaces>>,
     /// Link of the registry's stack of contexts that ended.
     pub(crate) ended_next: Atomic<*mut Context>,
     /// Woken when the context has ended. Files that poll it hold the context.
@@ -89,6 +94,7 @@ impl Context {
                 depth,
                 outer,
                 network,
+                spaces <- new_mutex!(None),
                 ended_next: Atomic::new(ptr::null_mut()),
                 ended <- PollQueue::new(),
             }),
@@ -112,6 +118,25 @@ impl Context {
 
     pub(crate) fn network(&self) -> &ARef<Network> {
         &self.network
+    }
+
+    /// Gives the caller, who has been charged to it, its namespaces. The spectator keeps his own, to see
+    /// what there is. `ENOMEM`, `ENOSPC`: nothing has changed.
+    pub(crate) fn give_namespaces(&self) -> Result {
+        if self.number() == uapi::CONTEXT_SPECTATOR {
+            return ffi::own_nsproxy(None);
+        }
+        let mut spaces = self.spaces.lock();
+        if spaces.is_none() {
+            *spaces = Some(ffi::Spaces::new()?);
+        }
+        ffi::own_nsproxy(spaces.as_ref())
+    }
+
+    /// At its end, whoever may still look at it: what is in them goes now.
+    pub(crate) fn let_go_of_namespaces(&self) {
+        let spaces = self.spaces.lock().take();
+        drop(spaces);
     }
 
     pub(crate) fn flags(&self) -> u32 {

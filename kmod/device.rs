@@ -146,9 +146,10 @@ fn enter(arg: usize) -> Result {
     let file = reserve_fd(&request, Some(&context))?;
     write_entered(arg, request, context.number(), &file)?;
     let network = Network::of_joining(context.network(), network.as_deref())?;
+    let joined = context.clone();
     let entry = task::Prepared::new(Some(context), Some(network))?;
     // Last, as it is not undone. Who has failed with it has the same namespaces as before.
-    ffi::own_nsproxy()?;
+    joined.give_namespaces()?;
 
     // Nothing below fails.
     entry.install(current!());

@@ -10,7 +10,7 @@ use crate::context::Context;
 use core::ptr::NonNull;
 use kernel::{
     bindings,
-    error::to_result,
+    error::{from_err_ptr, to_result},
     prelude::*,
     sync::aref::ARef, //
     sync::Arc,
@@ -53,7 +53,9 @@ mod c {
         pub(super) fn vserver_boottime_ns() -> u64;
         pub(super) fn vserver_cap_last() -> c_uint;
         pub(super) fn vserver_cred_without(caps: u64) -> *mut bindings::cred;
-        pub(super) fn vserver_own_nsproxy() -> c_int;
+        pub(super) fn vserver_spaces_new() -> *mut c_void;
+        pub(super) fn vserver_spaces_free(spaces: *mut c_void);
+        pub(super) fn vserver_own_nsproxy(spaces: *mut c_void) -> c_int;
         pub(super) fn vserver_adopt_files() -> c_int;
         pub(super) fn vserver_map_destroy();
         pub(super) fn vserver_resolve() -> c_int;
@@ -255,11 +257,35 @@ pub(crate) fn resolve() -> Result {
     to_result(unsafe { c::vserver_resolve() })
 }
 
-/// Gives the caller a set of namespaces that it shares with nobody; the namespaces are the same.
-/// `ENOMEM` is the only error.
-pub(crate) fn own_nsproxy() -> Result {
-    // SAFETY: Process context; changes `current` only, which holds no lock that this takes.
-    to_result(unsafe { c::vserver_own_nsproxy() })
+/// The namespaces that a context has for itself: host and domain names, and IPC.
+pub(crate) struct Spaces(NonNull<c_void>);
+
+// SAFETY: What it points to is counted by atomics and can be let go of by any process.
+unsafe impl Send for Spaces {}
+
+impl Spaces {
+    /// New ones, with the caller's names and nothing in them. `ENOMEM`; `ENOSPC`: the user has too many.
+    pub(crate) fn new() -> Result<Self> {
+        // SAFETY: Process context; the caller has namespaces, as it makes a request.
+        let raw = from_err_ptr(unsafe { c::vserver_spaces_new() })?;
+        NonNull::new(raw).map(Self).ok_or(ENOMEM)
+    }
+}
+
+impl Drop for Spaces {
+    fn drop(&mut self) {
+        // SAFETY: From `vserver_spaces_new`, and freed once. Contexts are not let go of in atomic context.
+        unsafe { c::vserver_spaces_free(self.0.as_ptr()) }
+    }
+}
+
+/// Gives the caller a set of namespaces that it shares with nobody; the namespaces are the same, but for
+/// those of a context. `ENOMEM` is the only error.
+pub(crate) fn own_nsproxy(spaces: Option<&Spaces>) -> Result {
+    let spaces = spaces.map_or(core::ptr::null_mut(), |spaces| spaces.0.as_ptr());
+    // SAFETY: Process context; changes `current` only, which holds no lock that this takes. The spaces
+    // are kept by the reference during the call.
+    to_result(unsafe { c::vserver_own_nsproxy(spaces) })
 }
 
 /// Puts the caller's open sockets under its network, as far as they are not bound yet. `ENOMEM`: only

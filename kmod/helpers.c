@@ -153,21 +153,6 @@ struct cred *vserver_cred_without(u64 caps)
 	return cred;
 }
 
-/*
- * Gives the caller a set of namespaces of its own, of the same namespaces: see
- * vserver_shares_nsproxy().
- */
-int vserver_own_nsproxy(void)
-{
-	struct nsproxy *own = vserver_call_create_new_namespaces(0, current, current_user_ns(),
-								 current->fs);
-
-	if (IS_ERR(own))
-		return PTR_ERR(own);
-	vserver_call_switch_task_namespaces(current, own);
-	return 0;
-}
-
 /* Whether init_user_ns capability CAP_SYS_ADMIN is held; no audit of a mere question. */
 bool vserver_is_admin(void)
 {

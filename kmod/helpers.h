@@ -59,7 +59,13 @@ bool vserver_same_process(struct task_struct *a, struct task_struct *b);
 u64 vserver_boottime_ns(void);
 unsigned int vserver_cap_last(void);
 struct cred *vserver_cred_without(u64 caps);
-int vserver_own_nsproxy(void);
+
+/* spaces.c */
+struct vserver_spaces;
+struct vserver_spaces *vserver_spaces_new(void);
+void vserver_spaces_free(struct vserver_spaces *spaces);
+/* NULL: all namespaces stay the same. */
+int vserver_own_nsproxy(struct vserver_spaces *spaces);
 bool vserver_is_admin(void);
 bool vserver_pid_in_view(struct pid *pid);
 bool vserver_pid_all_in_view(struct pid *pid, enum pid_type type);

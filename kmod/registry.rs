@@ -211,6 +211,7 @@ pub(crate) fn reap() {
             numbers::remove(context.number());
         }
         drop(guard);
+        context.let_go_of_namespaces();
         context.ended.wake();
         next = context.ended_next.load(Relaxed);
     }

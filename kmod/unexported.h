@@ -12,12 +12,14 @@ struct fs_struct;
 struct ftrace_func_entry;
 struct ftrace_hash;
 struct ftrace_ops;
+struct ipc_namespace;
 struct in6_addr;
 struct nsproxy;
 struct sk_buff;
 struct sock;
 struct task_struct;
 struct user_namespace;
+struct uts_namespace;
 
 #define VSERVER_UNEXPORTED(U)						\
 	U(kallsyms_lookup_name, unsigned long, (const char *name))	\
@@ -31,6 +33,14 @@ struct user_namespace;
 	U(create_new_namespaces, struct nsproxy *,			\
 	  (u64 flags, struct task_struct *tsk, struct user_namespace *user_ns, \
 	   struct fs_struct *new_fs))					\
+	U(copy_utsname, struct uts_namespace *,				\
+	  (u64 flags, struct user_namespace *user_ns, struct uts_namespace *old_ns)) \
+	U(free_uts_ns, void, (struct uts_namespace *ns))			\
+	U(copy_ipcs, struct ipc_namespace *,				\
+	  (u64 flags, struct user_namespace *user_ns, struct ipc_namespace *ns)) \
+	U(put_ipc_ns, void, (struct ipc_namespace *ns))			\
+	U(exit_sem, void, (struct task_struct *tsk))			\
+	U(exit_shm, void, (struct task_struct *task))			\
 	U(switch_task_namespaces, void, (struct task_struct *p, struct nsproxy *new)) \
 	U(inet_bhash2_update_saddr, int, (struct sock *sk, void *saddr, int family)) \
 	U(ip_mc_sf_allow, int,						\

@@ -11,6 +11,7 @@ mod fixture;
 mod inet;
 mod limits;
 mod module;
+mod names;
 mod netdev;
 mod pid;
 mod pidfd;
@@ -62,6 +63,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         proc::WAYS,
         proc::TESTS,
         inet::TESTS,
+        names::TESTS,
         netdev::TESTS,
         sockets::TESTS,
         wire::TESTS,

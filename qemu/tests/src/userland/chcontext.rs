@@ -73,6 +73,13 @@ fn says() -> Outcome {
     )?;
     run_words(0, &[&["chcontext", "--silent"], &line[..]].concat())?
         .printed("one yellow.pages\n")?;
+    // In a context that exists they are changed for all that are in it.
+    let sitter = Sitter::new(301, 0, || Ok(()))?;
+    let none = "chcontext --silent --ctx 301 --hostname two --domainname none true";
+    run(none)?.printed("")?;
+    let asked = ["chcontext", "--silent", "--ctx", "301", "sh", "-c", show];
+    run_words(0, &asked)?.printed("two\n")?;
+    drop(sitter);
     let after = fs::read_to_string("/proc/sys/kernel/hostname").map_err(words)?;
     equal("the host's name", after, before)
 }

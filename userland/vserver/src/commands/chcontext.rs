@@ -29,6 +29,9 @@ use std::str::FromStr;
 /// The kernel's limit on host and domain names.
 const NAME_MAX: usize = 64;
 
+/// What stands for no domain at all.
+const NO_DOMAIN: &[u8] = b"none";
+
 /// Run a command in another security context
 ///
 /// The process enters the context, takes its names, gives up capabilities and becomes the command.
@@ -58,7 +61,7 @@ pub(crate) struct Chcontext {
     #[arg(long)]
     disconnect: bool,
 
-    /// The NIS domain name inside
+    /// The NIS domain name inside, or "none" for no domain
     #[arg(long, value_name = "NAME")]
     domainname: Option<OsString>,
 
@@ -166,8 +169,9 @@ impl Verb for Chcontext {
             self.say(format_args!("Host name is now {}", name.to_string_lossy()))?;
         }
         if let Some(name) = &self.domainname {
-            rustix::system::setdomainname(name.as_encoded_bytes())
-                .context("cannot set the domain name")?;
+            let bytes = name.as_encoded_bytes();
+            let bytes = if bytes == NO_DOMAIN { b"" } else { bytes };
+            rustix::system::setdomainname(bytes).context("cannot set the domain name")?;
             self.say(format_args!(
                 "Domain name is now {}",
                 name.to_string_lossy()
@@ -186,7 +190,8 @@ impl Verb for Chcontext {
 }
 
 impl Chcontext {
-    /// Make sure that names can be set later, while nothing has changed yet.
+    /// Make sure that names can be set later, while nothing has changed yet. Who stays on the host has
+    /// them for himself.
     fn prepare_names(&self) -> anyhow::Result<()> {
         for (what, name) in [("host", &self.hostname), ("domain", &self.domainname)] {
             if name.as_ref().is_some_and(|name| name.len() > NAME_MAX) {
