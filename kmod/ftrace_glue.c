@@ -48,14 +48,26 @@
 	W(kernfs_iop_get_link)			\
 	W(kernfs_fop_readdir)
 
+#define VSERVER_BARRIER_WRAPS(W)		\
+	W(capable_wrt_inode_uidgid)		\
+	W(chmod_common)				\
+	W(vfs_set_acl)				\
+	W(security_sb_mount)			\
+	W(security_move_mount)			\
+	W(security_sb_pivotroot)		\
+	W(exportfs_decode_fh_raw)
+
 #ifdef CONFIG_SECURITY_VSERVER
 
-#define VSERVER_WRAPS(W)	VSERVER_NETWORK_WRAPS(W)
+#define VSERVER_WRAPS(W)			\
+	VSERVER_NETWORK_WRAPS(W)		\
+	VSERVER_BARRIER_WRAPS(W)
 
 #else
 
 #define VSERVER_WRAPS(W)			\
 	VSERVER_NETWORK_WRAPS(W)		\
+	VSERVER_BARRIER_WRAPS(W)		\
 	W(security_task_alloc)			\
 	W(security_task_free)			\
 	W(pidfs_exit)				\

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Functions of the kernel that are not exported. vserver_call_NAME(...) is NAME(...), once
- * vserver_resolve() has found them all.
+ * vserver_resolve() has found them all, and vserver_at_NAME where it is.
  */
 #ifndef VSERVER_UNEXPORTED_H
 #define VSERVER_UNEXPORTED_H
 
 #include <linux/types.h>
 
+struct dentry;
 struct fs_struct;
 struct ftrace_func_entry;
 struct ftrace_hash;
@@ -49,10 +50,13 @@ struct uts_namespace;
 	  (const struct sock *sk, const struct in6_addr *mc_addr,	\
 	   const struct in6_addr *src_addr))				\
 	U(__udp_enqueue_schedule_skb, int, (struct sock *sk, struct sk_buff *skb)) \
+	U(vfs_dentry_acceptable, int, (void *context, struct dentry *dentry)) \
 	U(udp_rcv, int, (struct sk_buff *skb))				\
 	U(udpv6_rcv, int, (struct sk_buff *skb))
 
-#define U(name, type, arguments) type vserver_call_##name arguments;
+#define U(name, type, arguments)					\
+	extern unsigned long vserver_at_##name;				\
+	type vserver_call_##name arguments;
 VSERVER_UNEXPORTED(U)
 #undef U
 

@@ -4,6 +4,7 @@
 //! status 0 it passed, 77 it was skipped (the last line says why), anything else it failed.
 //! `--status` prints `/proc/self/status`: what some tests start as another program.
 
+mod barrier;
 mod caps;
 mod context;
 mod device;
@@ -64,6 +65,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         proc::TESTS,
         inet::TESTS,
         names::TESTS,
+        barrier::TESTS,
         netdev::TESTS,
         sockets::TESTS,
         wire::TESTS,

@@ -2,6 +2,7 @@
 
 //! Which command is meant, its options, and what its errors look like.
 
+use crate::commands::barrier::Barrier;
 use crate::commands::chbind::Chbind;
 use crate::commands::chcontext::Chcontext;
 use crate::commands::info::Info;
@@ -19,7 +20,7 @@ use std::str::FromStr;
 
 /// Virtual servers on one kernel
 ///
-/// The commands other than info also have names of their own: a link of that name to this program
+/// The commands other than barrier and info also have names of their own: a link of that name to this program
 /// is the command.
 #[derive(Debug, Parser)]
 #[command(
@@ -43,6 +44,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Barrier(Barrier),
     Chbind(Chbind),
     Chcontext(Chcontext),
     Reducecap(Reducecap),
@@ -55,6 +57,7 @@ pub(crate) enum Command {
 impl Command {
     fn verb(&self) -> &dyn Verb {
         match self {
+            Self::Barrier(verb) => verb,
             Self::Chbind(verb) => verb,
             Self::Chcontext(verb) => verb,
             Self::Reducecap(verb) => verb,
@@ -215,6 +218,10 @@ mod tests {
             assert!(matches!(parse(args(line)), Ok(Command::Vps(_))), "{line}");
         }
         assert!(matches!(
+            parse(args("vserver barrier --set /srv/vservers")),
+            Ok(Command::Barrier(_))
+        ));
+        assert!(matches!(
             parse(args("vserver info --json")),
             Ok(Command::Info(_))
         ));
@@ -243,6 +250,7 @@ mod tests {
             "vkill -1",
             "vkill -s NOPE 1",
             "vserver",
+            "vserver barrier /a /b",
             "vserver frobnicate",
         ] {
             let error = parse(args(line)).expect_err(line);
@@ -267,6 +275,7 @@ mod tests {
         let mut text = String::new();
         let mut cli = Cli::command().term_width(100);
         let commands = [
+            Barrier::command(),
             Chbind::command(),
             Chcontext::command(),
             Reducecap::command(),
