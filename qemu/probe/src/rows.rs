@@ -8,7 +8,7 @@ use crate::{
     echo::{Echo, Service, Stream, Udp, BLOCKS},
     module,
     site::Site,
-    sys::{self, Program},
+    sys::{self, First, Program},
 };
 use anyhow::{ensure, Context, Result};
 use nix::{
@@ -209,7 +209,16 @@ pub const ROWS: &[Row] = &[
         200,
         |s| {
             let mut program = Program::new(s.setting.program.clone());
-            s.each(|| ended_well(program.start(None)?))
+            s.each(|| ended_well(program.start(First::Nothing)?))
+        },
+    ),
+    Row::new(
+        "unshare-exec",
+        "vfork, unshare of UTS and IPC, exec, exit, wait",
+        200,
+        |s| {
+            let mut program = Program::new(s.setting.program.clone());
+            s.each(|| ended_well(program.start(First::Unshare)?))
         },
     ),
     Row::new(
@@ -219,7 +228,7 @@ pub const ROWS: &[Row] = &[
         |s| {
             let device = module::device()?;
             let mut program = Program::new(s.setting.program.clone());
-            s.each(|| ended_well(program.start(Some(device.as_raw_fd()))?))
+            s.each(|| ended_well(program.start(First::Enter(device.as_raw_fd()))?))
         },
     )
     .when(When::ModuleLoaded),
@@ -231,7 +240,7 @@ pub const ROWS: &[Row] = &[
             let mut words = vec![c"/usr/sbin/chcontext".into(), c"--silent".into()];
             words.extend(s.setting.program.clone());
             let mut program = Program::new(words);
-            s.each(|| ended_well(program.start(None)?))
+            s.each(|| ended_well(program.start(First::Nothing)?))
         },
     )
     .when(When::ModuleLoaded),

@@ -66,11 +66,20 @@ pub struct Program {
     stack: Vec<u8>,
 }
 
+/// What it does before it executes the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    Nothing,
+    /// ENTER of a new context, by this descriptor of the device.
+    Enter(RawFd),
+    /// unshare of the namespaces that a context has for itself.
+    Unshare,
+}
+
 /// What the child of [`Program::start`] reads; on the parent's stack, which waits meanwhile.
 struct Plan {
     arguments: *const *const c_char,
-    /// The device by which to enter a new context first; -1: none.
-    device: RawFd,
+    first: First,
 }
 
 impl Program {
@@ -82,8 +91,8 @@ impl Program {
         }
     }
 
-    /// Starts it, in a new context when a device is given, and returns its pid.
-    pub fn start(&mut self, device: Option<RawFd>) -> Result<i32, Errno> {
+    /// Starts it and returns its pid.
+    pub fn start(&mut self, first: First) -> Result<i32, Errno> {
         let arguments: Vec<*const c_char> = self
             .words
             .iter()
@@ -92,7 +101,7 @@ impl Program {
             .collect();
         let plan = Plan {
             arguments: arguments.as_ptr(),
-            device: device.unwrap_or(-1),
+            first,
         };
         let top = self.stack.as_mut_ptr_range().end;
         // SAFETY: With CLONE_VFORK this thread waits until the child has executed the program or
@@ -113,13 +122,19 @@ impl Program {
 extern "C" fn child(plan: *mut c_void) -> c_int {
     // SAFETY: See `start`: the parent keeps the plan and waits.
     let plan = unsafe { &*plan.cast::<Plan>() };
-    if plan.device >= 0 {
+    if plan.first == First::Unshare {
+        // SAFETY: No pointers.
+        if unsafe { libc::unshare(libc::CLONE_NEWUTS | libc::CLONE_NEWIPC) } != 0 {
+            exit_now(126);
+        }
+    }
+    if let First::Enter(device) = plan.first {
         let mut request = Enter {
             context: CONTEXT_NEW,
             ..Enter::default()
         };
         // SAFETY: The structure of this number, live and writable.
-        if unsafe { libc::ioctl(plan.device, IOC_ENTER.into(), &raw mut request) } != 0 {
+        if unsafe { libc::ioctl(device, IOC_ENTER.into(), &raw mut request) } != 0 {
             exit_now(126);
         }
     }

@@ -71,7 +71,7 @@ fn everywhere(run: fn() -> Outcome) -> Outcome {
                 fs::create_dir_all(format!("{WALL}/{name}/folder")).map_err(words)?;
                 fs::write(format!("{WALL}/{name}/file"), name).map_err(words)?;
             }
-            fs::set_permissions(WALL, Permissions::from_mode(0)).map_err(words)?;
+            fs::set_permissions(WALL, Permissions::from_mode(0o000)).map_err(words)?;
             run().map(|()| String::new())
         })
         .map_err(|text| format!("{kind}: {text}"))?;
@@ -482,14 +482,14 @@ fn others() -> Outcome {
     // A file of that mode is none either.
     let file = format!("{TOP}/none");
     fs::write(&file, "x").map_err(words)?;
-    fs::set_permissions(&file, Permissions::from_mode(0)).map_err(words)?;
+    fs::set_permissions(&file, Permissions::from_mode(0o000)).map_err(words)?;
     inside(100, || {
         fs::read(&file).map_err(words)?;
         fs::set_permissions(&file, Permissions::from_mode(0o600)).map_err(words)?;
         // One that is made inside stops who has made it, too; it can be removed.
         let made = format!("{TOP}/made");
         fs::create_dir(&made).map_err(words)?;
-        fs::set_permissions(&made, Permissions::from_mode(0)).map_err(words)?;
+        fs::set_permissions(&made, Permissions::from_mode(0o000)).map_err(words)?;
         refused("one's own", fs::read_dir(&made))?;
         fs::remove_dir(&made).map_err(words)
     })

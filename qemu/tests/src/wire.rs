@@ -82,7 +82,8 @@ fn peer(prepare: impl FnOnce() -> Outcome) -> Result<Sitter, String> {
                 }
                 nix::unistd::write(&go, other.as_bytes())
                     .map(drop)
-                    .map_err(words)
+                    .map_err(words)?;
+                until_usable("fd78::5")
             })();
             if let Err(error) = &outcome {
                 eprintln!("{error}");
@@ -106,10 +107,22 @@ fn peer(prepare: impl FnOnce() -> Outcome) -> Result<Sitter, String> {
         ip(&format!("address add 10.78.0.100/24 dev {device}"))?;
         ip(&format!("link set {device} up"))?;
         ip(&format!("address add fd78::100/64 dev {device}"))?;
+        until_usable(PEER6)?;
         prepare()
     });
     nix::sys::wait::waitpid(host, None).map_err(words)?;
     sitter
+}
+
+/// An IPv6 address is not there for programs before the kernel has noticed that both ends are up.
+fn until_usable(address: &str) -> Outcome {
+    for _ in 0..1000 {
+        if UdpSocket::bind((address, 0)).is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Err(format!("{address} does not come up"))
 }
 
 fn within(context: i32, addresses: &[&str], run: impl FnOnce() -> Outcome) -> Outcome {

@@ -31,7 +31,8 @@ const CALLS: [(&str, Allowed); 17] = [
     ("unix", Allowed::NothingOutside),
     ("udp", Allowed::Nothing),
     ("tcp", Allowed::Nothing),
-    ("tcp-connect", Allowed::NothingOutside),
+    // Sockets are made, bound and connected through hooks; their data meets none.
+    ("tcp-connect", Allowed::Percent(1)),
     ("tcp-stream", Allowed::Nothing),
     ("kill", Allowed::Percent(3)),
     ("kill-child", Allowed::Percent(3)),
@@ -48,7 +49,8 @@ const COMPARED: [(Situation, Situation); 3] = [
     (Situation::Inside, Situation::Absent),
 ];
 
-/// ENTER, exec and exit may cost so many hundredths of vfork and exec alone.
+/// ENTER, exec and exit may cost so many hundredths of what they cost with the namespaces that a context has
+/// for itself, made by unshare.
 const ENTER_EXEC: u64 = 125;
 
 /// The same by the command.
@@ -104,8 +106,8 @@ The network rows are between two processes on the loopback device: one byte ther
 the server answers by sendto); by TCP through a connection that stays, and through a new one each time, which
 the server closes; and 64 KiB through TCP until the other process has read them, one sixteenth of a MiB.
 
-Targets: nothing more (within the spread), at most 3 % for kill and fork; *outside*: but for the sockets of a
-context. The other rows with a percentage have no target; they show what the hooks cost where they sit.
+Targets: nothing more (within the spread), at most 3 % for kill and fork, 1 % for a connection; *outside*: but for the
+sockets of a context. The other rows with a percentage have no target; they show what the hooks cost where they sit.
 
 *Loopback of a context with an ipv4root* compares the same rows at 127.0.0.1:
 
@@ -205,9 +207,11 @@ impl Page {
                       | instructions | absent | loaded | 1,000 contexts | target | met |\n\
                       |---|--:|--:|--:|--:|---|\n";
         let alone = measured.median(Situation::Absent, "exec")?;
+        let unshared = measured.median(Situation::Absent, "unshare-exec")?;
         for (name, limit) in [
             ("exec", None),
-            ("enter-exec", Some(alone * ENTER_EXEC / 100)),
+            ("unshare-exec", None),
+            ("enter-exec", Some(unshared * ENTER_EXEC / 100)),
             ("chcontext", Some(CHCONTEXT)),
         ] {
             let loaded = measured.median(Situation::Loaded, name)?;
@@ -216,6 +220,7 @@ impl Page {
             let what = report.rows.iter().find(|row| row.name == name);
             let absent = match name {
                 "exec" => grouped(alone.into()),
+                "unshare-exec" => grouped(unshared.into()),
                 _ => String::new(),
             };
             let (target, verdict) = match limit {
@@ -233,8 +238,8 @@ impl Page {
                 grouped(contexts.into()),
             )?;
         }
-        let ratio = |name| -> Result<String> {
-            let hundredths = measured.median(Situation::Loaded, name)? * 100 / alone;
+        let ratio = |name, of: u64| -> Result<String> {
+            let hundredths = measured.median(Situation::Loaded, name)? * 100 / of;
             Ok(format!("{}.{:02}", hundredths / 100, hundredths % 100))
         };
         let tenth = measured.median(Situation::Tenth, "enter")?;
@@ -242,12 +247,14 @@ impl Page {
         let met = self.verdict(last * 100 <= tenth * TWO_THOUSANDTH);
         write!(
             self.text,
-            "\nWith ENTER it costs {} times what it costs alone (target: {}.{:02}), by `chcontext` {} times.\n\
+            "\nWith ENTER it costs {} times what it costs with the same namespaces made by unshare (target: {}.{:02}), and {} times\n\
+             what it costs alone; by `chcontext` {} times.\n\
              ENTER alone: {} for the 10th context, {} for the 2,000th (target: at most {}.{:02} times as much; met: {met}).\n",
-            ratio("enter-exec")?,
+            ratio("enter-exec", unshared)?,
             ENTER_EXEC / 100,
             ENTER_EXEC % 100,
-            ratio("chcontext")?,
+            ratio("enter-exec", alone)?,
+            ratio("chcontext", alone)?,
             grouped(tenth.into()),
             grouped(last.into()),
             TWO_THOUSANDTH / 100,
@@ -287,8 +294,8 @@ impl Page {
         writeln!(
             self.text,
             "\nA port of all addresses that a context has, where 999 contexts with other addresses have it too:\n\n\
-             | instructions | absent | loaded | target | met | 1st context | 1,000th context | times the 1st | target | met |\n\
-             |---|--:|--:|--:|---|--:|--:|--:|--:|---|"
+             | instructions | absent | loaded | 1st context | 1,000th context | times the 1st | target | met |\n\
+             |---|--:|--:|--:|--:|--:|--:|---|"
         )?;
         for name in BINDING {
             let absent = measured.median(Situation::Ports, name)?;
@@ -296,11 +303,10 @@ impl Page {
             let first = measured.median(Situation::Confined, name)?;
             let last = measured.median(Situation::Thousandth, name)?;
             let more = i128::from(host) - i128::from(absent);
-            let free = self.verdict(within(more, absent, 0, Allowed::Nothing));
             let flat = self.verdict(last * 1000 <= first * THOUSANDTH);
             writeln!(
                 self.text,
-                "| {} | {} | {} | +0 | {free} | {} | {} | {} | {} | {flat} |",
+                "| {} | {} | {} | {} | {} | {} | {} | {flat} |",
                 words(measured, Situation::Host, name)?,
                 grouped(absent.into()),
                 difference(more, absent),

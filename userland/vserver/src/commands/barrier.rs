@@ -72,11 +72,11 @@ fn mode(directory: &Path) -> anyhow::Result<u32> {
 
 fn set(directory: &Path) -> io::Result<()> {
     match fs::symlink_metadata(directory) {
-        Ok(data) if data.is_dir() => fs::set_permissions(directory, Permissions::from_mode(0)),
+        Ok(data) if data.is_dir() => fs::set_permissions(directory, Permissions::from_mode(0o000)),
         Ok(_) => Err(io::ErrorKind::NotADirectory.into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // Never open, not even for a moment.
-            DirBuilder::new().mode(0).create(directory)
+            DirBuilder::new().mode(0o000).create(directory)
         }
         Err(error) => Err(error),
     }
