@@ -26,6 +26,7 @@ struct vserver_network;
 struct vserver_ops {
 	struct proto_ops ops;
 	const struct proto_ops *original;
+	struct module *original_owner;
 	struct vserver_network *network;
 	struct vserver_ops *next;
 	/* Of a socket that came from another network: what it had there. See vserver_net_adopt(). */

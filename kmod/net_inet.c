@@ -391,6 +391,8 @@ void vserver_inet_ops(struct vserver_ops *ops)
 	ops->ops.setsockopt = vserver_inet_setsockopt;
 	if (ops->original->getsockopt)
 		ops->ops.getsockopt = vserver_inet_getsockopt;
+	if (vserver_is_sctp(ops->original))
+		vserver_sctp_ops(ops);
 }
 
 /* A raw socket receives and sends by one address, from the start. */
@@ -442,6 +444,10 @@ int vserver_inet_born(struct socket *sock, struct vserver_network *network,
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
 		break;
+	case IPPROTO_SCTP:
+		if (vserver_is_sctp(vserver_ops_of(sock)->original))
+			break;
+		return -EPROTONOSUPPORT;
 	default:
 		/* Others may carry addresses in ways that are not known here. */
 		return -EPROTONOSUPPORT;

@@ -85,6 +85,10 @@ int vserver_inet_setsockopt(struct socket *sock, int level, int name, sockptr_t 
 int vserver_inet_getsockopt(struct socket *sock, int level, int name, char __user *value,
 			    int __user *length);
 
+/* net_sctp.c */
+bool vserver_is_sctp(const struct proto_ops *original);
+void vserver_sctp_ops(struct vserver_ops *ops);
+
 /* net_groups.c */
 int vserver_groups_update(struct socket *sock, struct vserver_network *network);
 void vserver_groups_leave(struct sock *sk);

@@ -101,8 +101,11 @@ static struct vserver_ops *ops_for(struct vserver_network *network,
 	ops = kzalloc(sizeof(*ops), GFP_KERNEL_ACCOUNT);
 	if (!ops)
 		return NULL;
+	/* The copy may stay when no socket is left that keeps the module of a protocol. */
+	__module_get(original->owner);
 	ops->ops = *original;
 	ops->original = original;
+	ops->original_owner = original->owner;
 	ops->network = network;
 	ops->previous = previous;
 	ops->confined = confined;
@@ -191,6 +194,7 @@ void vserver_ops_free(struct vserver_ops *ops)
 	while (ops) {
 		struct vserver_ops *next = ops->next;
 
+		module_put(ops->original_owner);
 		kfree(ops);
 		ops = next;
 	}

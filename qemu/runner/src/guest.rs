@@ -98,7 +98,7 @@ pub fn programs() -> Result<Programs> {
 }
 
 /// Modules of Debian's kernel that tests load, by name or through the kernel when it needs one.
-const MODULES: [&str; 13] = [
+const MODULES: [&str; 17] = [
     "overlay",
     "dummy",
     "veth",
@@ -112,6 +112,10 @@ const MODULES: [&str; 13] = [
     "unix_diag",
     "netlink_diag",
     "af_packet_diag",
+    "udp_tunnel",
+    "ip6_udp_tunnel",
+    "sctp",
+    "sctp_diag",
 ];
 
 /// Puts them where modprobe looks, into an initramfs's `tree`.
@@ -137,7 +141,7 @@ fn module_script(lane: Lane) -> Result<String> {
 pub fn initramfs(lane: Lane, purpose: Purpose) -> Result<PathBuf> {
     let programs = programs()?;
     let module = kernel::module(lane, purpose)?;
-    let key = Key::new("initramfs 6")
+    let key = Key::new("initramfs 7")
         .text(lane.name())
         .tree(&programs.vserver)?
         .tree(&programs.init)?

@@ -26,6 +26,7 @@ mod dual;
 mod loopback;
 mod namespace;
 mod refusals;
+mod sctp;
 mod source;
 mod tcp;
 mod udp;
@@ -65,6 +66,10 @@ pub const TESTS: &[Test] = &[
     refusals::MADE_BEFORE,
     refusals::PASSED,
     namespace::MADE_INSIDE,
+    sctp::SERVERS,
+    sctp::SOURCES,
+    sctp::LOOPBACK,
+    sctp::REFUSALS,
     unix::ABSTRACT,
     unix::NAMES,
     unix::AUTOBIND,

@@ -54,8 +54,6 @@ fn protocols() -> Outcome {
         }
         let mptcp = socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP);
         equal("mptcp", mptcp, Err(Errno::EPROTONOSUPPORT))?;
-        let sctp = socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_SCTP);
-        equal("sctp", sctp, Err(Errno::EPROTONOSUPPORT))?;
         equal(
             "netlink",
             socket(libc::AF_NETLINK, libc::SOCK_RAW, 0),
