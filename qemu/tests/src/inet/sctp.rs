@@ -90,7 +90,7 @@ fn sctp_greeted_by(address: SocketAddr) -> Result<String, String> {
 }
 
 fn refused(what: &str, address: SocketAddr) -> Outcome {
-    let got = stream().and_then(|socket| Ok(to(&socket, address)))?;
+    let got = stream().map(|socket| to(&socket, address))?;
     equal(what, got, Err(Errno::ECONNREFUSED))
 }
 
