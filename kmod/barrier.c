@@ -8,6 +8,8 @@
  * a walk through directories that may be walked through meets no hook at all.
  */
 #include <linux/capability.h>
+#include <linux/cred.h>
+#include <linux/dcache.h>
 #include <linux/exportfs.h>
 #include <linux/fs.h>
 #include <linux/mount.h>
@@ -31,9 +33,36 @@ static bool is_barrier(const struct inode *inode)
 	return S_ISDIR(inode->i_mode) && !(inode->i_mode & 0777);
 }
 
+/*
+ * Whether it is where an overlay makes what it then moves into place: a directory of that mode, which
+ * the kernel itself walks through with the rights of who has mounted the overlay, in the caller's
+ * name. The one around it is marked as in use; a barrier is not called so.
+ */
+static bool is_work_of_overlay(struct inode *inode)
+{
+	const struct dentry *dentry;
+	struct inode *around;
+	bool work = false;
+
+	if (current_cred() == current_real_cred())
+		return false;
+	rcu_read_lock();
+	spin_lock(&inode->i_lock);
+	hlist_for_each_entry(dentry, &inode->i_dentry, d_alias) {
+		around = READ_ONCE(READ_ONCE(dentry->d_parent)->d_inode);
+		work = around && inode_state_read_once(around) & I_OVL_INUSE &&
+		       (!strcmp(dentry->d_name.name, "work") ||
+			!strcmp(dentry->d_name.name, "index"));
+	}
+	spin_unlock(&inode->i_lock);
+	rcu_read_unlock();
+	return work;
+}
+
 static bool stops(const struct inode *inode)
 {
-	return unlikely(is_barrier(inode)) && is_inside();
+	return unlikely(is_barrier(inode)) && is_inside() &&
+	       !is_work_of_overlay((struct inode *)inode);
 }
 
 VSERVER_WRAP(bool, capable_wrt_inode_uidgid, struct mnt_idmap *idmap, const struct inode *inode,

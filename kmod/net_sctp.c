@@ -12,6 +12,7 @@
 #include <net/addrconf.h>
 #include <net/if_inet6.h>
 #include <net/inet_common.h>
+#include <net/route.h>
 
 #include "net_inet.h"
 
@@ -155,16 +156,32 @@ out:
 	return error;
 }
 
-/* An address that a program binds to, changed to what it is outside. */
+/*
+ * An address that a program binds to, changed to what it is outside. It has to be the host's: from a
+ * group or a broadcast address nothing is sent, and the kernel would send from another one.
+ */
 static int check_bound(struct socket *sock, struct vserver_ops *ops, void *address)
 {
+	struct net *net = sock_net(sock->sk);
 	struct sockaddr_in6 *in6 = address;
 	struct sockaddr_in *in = address;
+	int way;
 
-	if (in->sin_family == AF_INET)
-		return vserver_net_bind4(ops->network, &in->sin_addr.s_addr);
-	return vserver_net_bind6(ops->network, &in6->sin6_addr,
-				 test_bit(VSERVER_SOCK_V6ONLY, &sock->flags));
+	if (in->sin_family == AF_INET) {
+		way = vserver_net_bind4(ops->network, &in->sin_addr.s_addr);
+		if (way == VSERVER_BIND_EXACT &&
+		    inet_addr_type(net, in->sin_addr.s_addr) != RTN_LOCAL)
+			return -EADDRNOTAVAIL;
+		return way;
+	}
+	way = vserver_net_bind6(ops->network, &in6->sin6_addr,
+				test_bit(VSERVER_SOCK_V6ONLY, &sock->flags));
+	if (way != VSERVER_BIND_EXACT)
+		return way;
+	if (ipv6_addr_v4mapped(&in6->sin6_addr))
+		return inet_addr_type(net, in6->sin6_addr.s6_addr32[3]) == RTN_LOCAL ?
+		       way : -EADDRNOTAVAIL;
+	return ipv6_chk_addr(net, &in6->sin6_addr, NULL, 0) ? way : -EADDRNOTAVAIL;
 }
 
 static int bind_in(struct socket *sock, struct sockaddr_unsized *uaddr, int length)

@@ -35,6 +35,7 @@ pub const TESTS: &[Test] = &[
     test("barrier::from_below", 60, || everywhere(from_below)),
     test("barrier::from_a_chroot", 60, || everywhere(from_a_chroot)),
     test("barrier::others_are_none", 60, || everywhere(others)),
+    test("barrier::overlays_work", 60, overlays_work),
 ];
 
 const PLACE: &str = "/tmp/barrier";
@@ -331,6 +332,18 @@ fn mounts() -> Outcome {
             ensure("through it", fs::read(format!("{free}/one/file")).is_err())?;
             umount2(free.as_str(), MntFlags::MNT_DETACH).map_err(words)?;
         }
+        // Below a layer in which it is open.
+        fs::create_dir(format!("{up}/u/wall")).map_err(words)?;
+        let layers = format!("lowerdir={TOP},upperdir={up}/u,workdir={up}/w");
+        if try_mount(Some("overlay"), &free, None, none, &layers).is_ok() {
+            let through = fs::read(format!("{free}/wall/one/file"));
+            ensure("through an open one", through.is_err())?;
+            let listed = fs::read_dir(format!("{free}/wall")).map(|list| list.flatten().count());
+            ensure("an open one", matches!(listed, Err(_) | Ok(0)))?;
+            // The overlay itself works.
+            fs::create_dir_all(format!("{up}/u/made")).map_err(words)?;
+            umount2(free.as_str(), MntFlags::MNT_DETACH).map_err(words)?;
+        }
         Ok(())
     })
 }
@@ -462,6 +475,36 @@ fn from_a_chroot() -> Outcome {
         Ok(String::new())
     });
     out.map(drop)
+}
+
+/// An overlay has a directory of that mode for itself: who is inside writes to it as ever.
+fn overlays_work() -> Outcome {
+    child(|| {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).map_err(words)?;
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mounted(None, "/", None, private, "")?;
+        fs::create_dir_all(PLACE).map_err(words)?;
+        mounted(Some("tmpfs"), PLACE, None, MsFlags::empty(), "mode=755")?;
+        for part in ["top", "lower/folder", "upper", "work"] {
+            fs::create_dir_all(format!("{PLACE}/{part}")).map_err(words)?;
+        }
+        for file in ["lower/file", "lower/gone", "lower/folder/file"] {
+            fs::write(format!("{PLACE}/{file}"), "x").map_err(words)?;
+        }
+        let layers = format!("lowerdir={PLACE}/lower,upperdir={PLACE}/upper,workdir={PLACE}/work");
+        mounted(Some("overlay"), TOP, None, MsFlags::empty(), &layers)?;
+        inside(100, || {
+            fs::write(format!("{TOP}/file"), "copied up").map_err(words)?;
+            fs::write(format!("{TOP}/folder/file"), "too").map_err(words)?;
+            fs::remove_file(format!("{TOP}/gone")).map_err(words)?;
+            fs::write(format!("{TOP}/gone"), "back").map_err(words)?;
+            fs::create_dir(format!("{TOP}/folder/new")).map_err(words)?;
+            // By its own path it is a barrier like any other.
+            refused("the work", fs::read_dir(format!("{PLACE}/work/work")))
+        })?;
+        Ok(String::new())
+    })
+    .map(drop)
 }
 
 /// Only 000 is a barrier: root inside is root in all other directories.

@@ -274,6 +274,25 @@ fn refusals() -> Outcome {
             let got = set(&socket, BINDX_ADD, malformed);
             equal(&format!("{malformed:?}"), got, Err(Errno::EINVAL))?;
         }
+        // What the kernel would let through if it is told to is still nothing to send from.
+        let free = stream()?;
+        let yes = 1i32;
+        let freebind = [
+            free.as_raw_fd() as usize,
+            libc::IPPROTO_IP as usize,
+            libc::IP_FREEBIND as usize,
+            std::ptr::from_ref(&yes) as usize,
+            4,
+            0,
+        ];
+        syscall(libc::SYS_setsockopt, freebind).map_err(words)?;
+        for none in ["224.0.0.251", "255.255.255.255"] {
+            let got = bound(&free, at(none, 8154));
+            equal(none, got, Err(Errno::EADDRNOTAVAIL))?;
+            let more = list_of(&[at(none, 8154)]);
+            let got = set(&free, BINDX_ADD, &more);
+            equal(none, got, Err(Errno::EADDRNOTAVAIL))?;
+        }
         // SCTP_AUTO_ASCONF
         equal("auto", set(&socket, 30, &[1, 0, 0, 0]), Err(Errno::EPERM))?;
         // Several addresses of the other end; the association's number is the answer.
