@@ -104,7 +104,7 @@ VSERVER_WRAP(int, security_sb_mount, const char *dev_name, const struct path *pa
 
 VSERVER_WRAP(int, security_move_mount, const struct path *from_path, const struct path *to_path)
 {
-	if (stops(d_inode(from_path->dentry)) || stops(d_inode(to_path->dentry)))
+	if (stops(d_inode(to_path->dentry)))
 		return -EACCES;
 	return vserver_orig_security_move_mount(from_path, to_path);
 }

@@ -303,6 +303,11 @@ static int inet_connect_in(struct socket *sock, struct sockaddr_unsized *uaddr, 
 	} else if (vserver_is_bound(sock)) {
 		if (!vserver_has_source(sock, &way))
 			vserver_set_source(sk, &way);
+	} else if (stream && inet_sk(sk)->inet_num) {
+		/* It has a port from an attempt that has failed. */
+		error = vserver_move_stream(sock, &way.source);
+		if (error)
+			return error;
 	} else {
 		/* Neither bound nor connected. */
 		error = vserver_bind_source(sock, ops, &way);
@@ -445,6 +450,9 @@ int vserver_inet_born(struct socket *sock, struct vserver_network *network,
 	case IPPROTO_ICMPV6:
 		break;
 	case IPPROTO_SCTP:
+		/* See net_sctp.c. */
+		if (vserver_is_v6(sk))
+			return -EAFNOSUPPORT;
 		if (vserver_is_sctp(vserver_ops_of(sock)->original))
 			break;
 		return -EPROTONOSUPPORT;

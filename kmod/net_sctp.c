@@ -4,13 +4,14 @@
  * tells the other end those that its socket is bound to. So nothing is ever bound to "any": that is
  * all addresses of the network that devices have, and its loopback, one by one, and who is bound to
  * nothing is bound to them before he connects, listens or sends. The kernel sends from bound
- * addresses only, and finds a socket by them.
+ * addresses, and finds a socket by them.
+ *
+ * That holds for sockets of IPv4. One of IPv6 may have peers of both protocols, whatever it is bound to, and
+ * sends from an address of the host to those of which it has none; so there are none here.
  */
 #include <linux/inetdevice.h>
 #include <linux/sctp.h>
 #include <linux/slab.h>
-#include <net/addrconf.h>
-#include <net/if_inet6.h>
 #include <net/inet_common.h>
 #include <net/route.h>
 
@@ -46,80 +47,40 @@ static void add4(struct list *list, __be32 address)
 	add(list, &in, sizeof(in));
 }
 
-static void add6(struct list *list, const struct in6_addr *address)
-{
-	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_addr = *address };
-
-	add(list, &in6, sizeof(in6));
-}
-
 /* What a network has on the devices of the host, and its loopback last. Under RCU. */
 static void collect(struct socket *sock, const struct vserver_network *network, struct list *list)
 {
-	bool v6 = vserver_is_v6(sock->sk);
-	bool v4 = !v6 || !test_bit(VSERVER_SOCK_V6ONLY, &sock->flags);
-	int loopback = vserver_network_loopback(network);
-	const struct inet6_ifaddr *one6;
-	const struct in_ifaddr *one4;
+	const struct in_ifaddr *one;
 	struct net_device *dev;
-	struct inet6_dev *in6;
 	struct in_device *in;
 
 	for_each_netdev_rcu(sock_net(sock->sk), dev) {
 		in = __in_dev_get_rcu(dev);
-		if (v4 && in) {
-			in_dev_for_each_ifa_rcu(one4, in) {
-				if (vserver_net_has4(network, one4->ifa_local))
-					add4(list, one4->ifa_local);
-			}
-		}
-		in6 = __in6_dev_get(dev);
-		if (v6 && in6) {
-			list_for_each_entry_rcu(one6, &in6->addr_list, if_list) {
-				if (!(one6->flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)) &&
-				    !(ipv6_addr_type(&one6->addr) & IPV6_ADDR_LINKLOCAL) &&
-				    vserver_net_has6(network, &one6->addr))
-					add6(list, &one6->addr);
-			}
+		if (!in)
+			continue;
+		in_dev_for_each_ifa_rcu(one, in) {
+			if (vserver_net_has4(network, one->ifa_local))
+				add4(list, one->ifa_local);
 		}
 	}
-	if (!list->length)
-		return;
-	if (v4)
-		add4(list, vserver_loopback(loopback, VSERVER_LOOPBACK_V4));
-	if (v6)
-		add4(list, vserver_loopback(loopback, VSERVER_LOOPBACK_V6));
+	if (list->length)
+		add4(list, vserver_loopback(vserver_network_loopback(network),
+					    VSERVER_LOOPBACK_V4));
 }
 
-static size_t size_of(const void *address)
+/* Whether there is an address in a list that somebody has given. */
+static bool is_at(const u8 *list, size_t at, size_t length)
 {
-	switch (((const struct sockaddr *)address)->sa_family) {
-	case AF_INET:
-		return sizeof(struct sockaddr_in);
-	case AF_INET6:
-		return sizeof(struct sockaddr_in6);
-	default:
-		return 0;
-	}
-}
-
-/* The next address of a list that somebody has given; its size, zero when it is none. */
-static size_t size_at(const u8 *list, size_t at, size_t length)
-{
-	size_t size;
-
-	if (length - at < sizeof(sa_family_t))
-		return 0;
-	size = size_of(list + at);
-	return size <= length - at ? size : 0;
+	return length - at >= sizeof(struct sockaddr_in) &&
+	       ((const struct sockaddr_in *)(list + at))->sin_family == AF_INET;
 }
 
 /* Binds to all that the network has. */
 static int bind_all(struct socket *sock, struct vserver_ops *ops, __be16 port)
 {
+	const size_t size = sizeof(struct sockaddr_in);
 	struct list list = { .room = SIZE_MAX };
-	struct sock *sk = sock->sk;
-	size_t first, at, size;
+	size_t at;
 	int error;
 
 	rcu_read_lock();
@@ -137,20 +98,17 @@ static int bind_all(struct socket *sock, struct vserver_ops *ops, __be16 port)
 	collect(sock, ops->network, &list);
 	rcu_read_unlock();
 	error = -EADDRNOTAVAIL;
-	first = size_at(list.start, 0, list.length);
-	if (!first)
+	if (!list.length)
 		goto out;
-	/* The port is at the same place in both kinds. */
 	((struct sockaddr_in *)list.start)->sin_port = port;
-	error = ops->original->bind(sock, (struct sockaddr_unsized *)list.start, first);
-	if (error)
+	error = ops->original->bind(sock, (struct sockaddr_unsized *)list.start, size);
+	if (error || list.length == size)
 		goto out;
-	port = htons(inet_sk(sk)->inet_num);
-	for (at = first; (size = size_at(list.start, at, list.length)); at += size)
-		((struct sockaddr_in *)(list.start + at))->sin_port = port;
-	if (at > first)
-		error = ops->original->setsockopt(sock, SOL_SCTP, SCTP_SOCKOPT_BINDX_ADD,
-						  KERNEL_SOCKPTR(list.start + first), at - first);
+	for (at = size; at < list.length; at += size)
+		((struct sockaddr_in *)(list.start + at))->sin_port =
+			htons(inet_sk(sock->sk)->inet_num);
+	error = ops->original->setsockopt(sock, SOL_SCTP, SCTP_SOCKOPT_BINDX_ADD,
+					  KERNEL_SOCKPTR(list.start + size), list.length - size);
 out:
 	kvfree(list.start);
 	return error;
@@ -160,28 +118,14 @@ out:
  * An address that a program binds to, changed to what it is outside. It has to be the host's: from a
  * group or a broadcast address nothing is sent, and the kernel would send from another one.
  */
-static int check_bound(struct socket *sock, struct vserver_ops *ops, void *address)
+static int check_bound(struct socket *sock, struct vserver_ops *ops, struct sockaddr_in *in)
 {
-	struct net *net = sock_net(sock->sk);
-	struct sockaddr_in6 *in6 = address;
-	struct sockaddr_in *in = address;
-	int way;
+	int way = vserver_net_bind4(ops->network, &in->sin_addr.s_addr);
 
-	if (in->sin_family == AF_INET) {
-		way = vserver_net_bind4(ops->network, &in->sin_addr.s_addr);
-		if (way == VSERVER_BIND_EXACT &&
-		    inet_addr_type(net, in->sin_addr.s_addr) != RTN_LOCAL)
-			return -EADDRNOTAVAIL;
-		return way;
-	}
-	way = vserver_net_bind6(ops->network, &in6->sin6_addr,
-				test_bit(VSERVER_SOCK_V6ONLY, &sock->flags));
-	if (way != VSERVER_BIND_EXACT)
-		return way;
-	if (ipv6_addr_v4mapped(&in6->sin6_addr))
-		return inet_addr_type(net, in6->sin6_addr.s6_addr32[3]) == RTN_LOCAL ?
-		       way : -EADDRNOTAVAIL;
-	return ipv6_chk_addr(net, &in6->sin6_addr, NULL, 0) ? way : -EADDRNOTAVAIL;
+	if (way == VSERVER_BIND_EXACT &&
+	    inet_addr_type(sock_net(sock->sk), in->sin_addr.s_addr) != RTN_LOCAL)
+		return -EADDRNOTAVAIL;
+	return way;
 }
 
 static int bind_in(struct socket *sock, struct sockaddr_unsized *uaddr, int length)
@@ -190,16 +134,15 @@ static int bind_in(struct socket *sock, struct sockaddr_unsized *uaddr, int leng
 	union vserver_address a = {};
 	int way;
 
-	if (length < (int)sizeof(a.in) || size_of(uaddr) > (size_t)length ||
-	    (size_of(uaddr) == sizeof(a.in6) && !vserver_is_v6(sock->sk)) || !size_of(uaddr))
+	if (length < (int)sizeof(a.in) || uaddr->sa_family != AF_INET)
 		return -EINVAL;
-	memcpy(&a, uaddr, size_of(uaddr));
-	way = check_bound(sock, ops, &a);
+	memcpy(&a.in, uaddr, sizeof(a.in));
+	way = check_bound(sock, ops, &a.in);
 	if (way < 0)
 		return way;
 	if (way == VSERVER_BIND_ANY)
 		return bind_all(sock, ops, a.in.sin_port);
-	return ops->original->bind(sock, &a.unsized, size_of(&a));
+	return ops->original->bind(sock, &a.unsized, sizeof(a.in));
 }
 
 static int bind_if_unbound(struct socket *sock, struct vserver_ops *ops)
@@ -224,16 +167,11 @@ static int check_dest(struct socket *sock, struct vserver_ops *ops, const void *
  */
 static int bind_for(struct socket *sock, struct vserver_ops *ops, const struct vserver_way *way)
 {
-	int loopback = vserver_network_loopback(ops->network);
-	struct sockaddr_in lo = { .sin_family = AF_INET };
-	bool v4 = way->dest.any.sa_family == AF_INET;
-	__be32 dest = v4 ? way->dest.in.sin_addr.s_addr : way->dest.in6.sin6_addr.s6_addr32[3];
+	struct sockaddr_in lo = { .sin_family = AF_INET, .sin_addr = way->dest.in.sin_addr };
 
 	if (sock->type != SOCK_STREAM || !vserver_net_unbound(sock) ||
-	    !(v4 || ipv6_addr_v4mapped(&way->dest.in6.sin6_addr)) ||
-	    vserver_loopback_of(dest) != loopback)
+	    vserver_loopback_of(lo.sin_addr.s_addr) != vserver_network_loopback(ops->network))
 		return bind_if_unbound(sock, ops);
-	lo.sin_addr.s_addr = dest;
 	return ops->original->bind(sock, (struct sockaddr_unsized *)&lo, sizeof(lo));
 }
 
@@ -298,7 +236,7 @@ static int set_list(struct socket *sock, struct vserver_ops *ops, int name, sock
 	bool binds = name == SCTP_SOCKOPT_BINDX_ADD || name == SCTP_SOCKOPT_BINDX_REM;
 	struct vserver_way way;
 	int error = -EINVAL;
-	size_t at, size;
+	size_t at;
 	u8 *list;
 
 	if (!length || length > READ_ONCE(sock_net(sock->sk)->core.sysctl_optmem_max))
@@ -306,19 +244,15 @@ static int set_list(struct socket *sock, struct vserver_ops *ops, int name, sock
 	list = memdup_sockptr(value, length);
 	if (IS_ERR(list))
 		return PTR_ERR(list);
-	for (at = 0; (size = size_at(list, at, length)); at += size) {
-		if (size == sizeof(struct sockaddr_in6) && !vserver_is_v6(sock->sk)) {
-			error = -EINVAL;
-			goto out;
-		}
+	for (at = 0; is_at(list, at, length); at += sizeof(struct sockaddr_in)) {
 		if (binds) {
-			error = check_bound(sock, ops, list + at);
+			error = check_bound(sock, ops, (struct sockaddr_in *)(list + at));
 			if (error == VSERVER_BIND_ANY)
 				error = -EINVAL;
 		} else {
-			error = check_dest(sock, ops, list + at, size, &way);
+			error = check_dest(sock, ops, list + at, sizeof(struct sockaddr_in), &way);
 			if (!error)
-				memcpy(list + at, &way.dest, min_t(size_t, size, way.length));
+				memcpy(list + at, &way.dest.in, sizeof(way.dest.in));
 		}
 		if (error)
 			goto out;

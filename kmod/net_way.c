@@ -5,6 +5,7 @@
 #include <linux/udp.h>
 #include <net/ip6_route.h>
 #include <net/route.h>
+#include <net/transp_v6.h>
 
 #include "net_inet.h"
 
@@ -107,7 +108,7 @@ int vserver_find_way(struct sock *sk, struct vserver_ops *ops, const void *name,
 	}
 	/* LOOPBACK4_IPV6: what the kernel has as the IPv4 address of one that has none. */
 	if (!ipv6_addr_v4mapped(&way->source6))
-		way->source4 = htonl(0x7f000006);
+		way->source4 = LOOPBACK4_IPV6;
 	return error;
 }
 
@@ -158,6 +159,13 @@ int vserver_check_way(struct socket *sock, struct vserver_network *network,
 	} else {
 		dest = way->dest.in.sin_addr.s_addr;
 	}
+	/*
+	 * An IPv6 socket that is bound to an IPv6 address has none of IPv4. The kernel would send from
+	 * 127.0.0.6, by which it notes that, and take that for what a stream is bound to.
+	 */
+	if (vserver_is_v6(sk) && vserver_is_bound(sock) &&
+	    inet_sk(sk)->inet_rcv_saddr == LOOPBACK4_IPV6)
+		return -ENETUNREACH;
 	inside = vserver_loopback_of(dest) == loopback;
 	if (vserver_is_bound(sock) && !inside && !vserver_net_has4(network, dest) &&
 	    vserver_loopback_of(inet_sk(sk)->inet_rcv_saddr) == loopback)

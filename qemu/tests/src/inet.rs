@@ -61,6 +61,8 @@ pub const TESTS: &[Test] = &[
     dual::STACK,
     dual::NO_IPV6,
     dual::MAPPED,
+    dual::BOUND,
+    dual::AGAIN,
     refusals::PROTOCOLS,
     refusals::OPTIONS,
     refusals::MADE_BEFORE,

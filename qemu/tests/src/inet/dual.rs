@@ -8,7 +8,60 @@ use crate::{syscalls, test};
 pub const IPV6: Test = test("inet::ipv6", 60, ipv6);
 pub const STACK: Test = test("inet::ipv6_sockets_for_both", 60, stack);
 pub const NO_IPV6: Test = test("inet::ipv6_without_an_address", 60, none);
+pub const BOUND: Test = test("inet::ipv6_bound", 60, bound_to_ipv6);
+pub const AGAIN: Test = test("inet::tcp_connects_again", 60, again);
 pub const MAPPED: Test = test("inet::ipv6_mapped_addresses", 60, mapped);
+
+/// A socket that is bound to an IPv6 address has nothing to send from to one of IPv4, and goes on listening.
+fn bound_to_ipv6() -> Outcome {
+    addresses()?;
+    let _host = Sitter::new(CONTEXT_ROOT, 0, || greeter("host", at(HOST, 8411)))?;
+    let mapped = format!("::ffff:{HOST}");
+    within(100, &[A, A6], || {
+        let stream = tcp_socket(true).map_err(words)?;
+        bind(stream.as_raw_fd(), &SockaddrStorage::from(at(A6, 8412))).map_err(words)?;
+        let to = SockaddrStorage::from(at(&mapped, 8411));
+        let got = nix::sys::socket::connect(stream.as_raw_fd(), &to);
+        equal("a stream", got, Err(Errno::ENETUNREACH))?;
+        nix::sys::socket::listen(&stream, nix::sys::socket::Backlog::MAXCONN).map_err(words)?;
+        let datagram = UdpSocket::bind(at(A6, 8412)).map_err(words)?;
+        let got = datagram.send_to(b"?", at(&mapped, 8411)).map(drop);
+        equal(
+            "a datagram",
+            errno(got.map(|()| 0)),
+            Err(Errno::ENETUNREACH),
+        )?;
+        Ok("")
+    })
+}
+
+/// A stream that was refused may try again.
+fn again() -> Outcome {
+    addresses()?;
+    let _host = Sitter::new(CONTEXT_ROOT, 0, || greeter("host", at(HOST, 8413)))?;
+    for (own, six) in [(&[A][..], false), (&[A, B], false), (&[A, A6], true)] {
+        within(100, own, || {
+            let host = if six {
+                format!("::ffff:{HOST}")
+            } else {
+                HOST.to_string()
+            };
+            let stream = tcp_socket(six).map_err(words)?;
+            let to = |port| {
+                let address = SockaddrStorage::from(at(&host, port));
+                nix::sys::socket::connect(stream.as_raw_fd(), &address)
+            };
+            equal("nobody", to(8414), Err(Errno::ECONNREFUSED))?;
+            equal("nobody", to(8414), Err(Errno::ECONNREFUSED))?;
+            equal("then", to(8413), Ok(()))?;
+            let seen = greeting(TcpStream::from(stream))?;
+            let known = own.iter().any(|one| seen == format!("host {HOST} {one}"));
+            equal(&format!("seen: {seen}"), known, true)?;
+            Ok("")
+        })?;
+    }
+    Ok(())
+}
 
 fn v6only(socket: &impl AsRawFd, on: i32) -> Result<(), Errno> {
     let option = [
