@@ -79,41 +79,61 @@ VSERVER_WRAP(bool, capable_wrt_inode_uidgid, struct mnt_idmap *idmap, const stru
  */
 VSERVER_WRAP(int, chmod_common, const struct path *path, umode_t mode)
 {
-	if (stops(d_inode(path->dentry)))
-		return -EPERM;
-	return vserver_orig_chmod_common(path, mode);
+	int error = -EPERM;
+
+	vserver_inside(1);
+	if (!stops(d_inode(path->dentry)))
+		error = vserver_orig_chmod_common(path, mode);
+	vserver_inside(-1);
+	return error;
 }
 
 /* An access control list changes them as well. */
 VSERVER_WRAP(int, vfs_set_acl, struct mnt_idmap *idmap, struct dentry *dentry,
 	     const char *acl_name, struct posix_acl *kacl)
 {
-	if (stops(d_inode(dentry)))
-		return -EPERM;
-	return vserver_orig_vfs_set_acl(idmap, dentry, acl_name, kacl);
+	int error = -EPERM;
+
+	vserver_inside(1);
+	if (!stops(d_inode(dentry)))
+		error = vserver_orig_vfs_set_acl(idmap, dentry, acl_name, kacl);
+	vserver_inside(-1);
+	return error;
 }
 
 /* Something else in its place would not be a barrier. */
 VSERVER_WRAP(int, security_sb_mount, const char *dev_name, const struct path *path,
 	     const char *type, unsigned long flags, void *data)
 {
-	if (stops(d_inode(path->dentry)))
-		return -EACCES;
-	return vserver_orig_security_sb_mount(dev_name, path, type, flags, data);
+	int error = -EACCES;
+
+	vserver_inside(1);
+	if (!stops(d_inode(path->dentry)))
+		error = vserver_orig_security_sb_mount(dev_name, path, type, flags, data);
+	vserver_inside(-1);
+	return error;
 }
 
 VSERVER_WRAP(int, security_move_mount, const struct path *from_path, const struct path *to_path)
 {
-	if (stops(d_inode(to_path->dentry)))
-		return -EACCES;
-	return vserver_orig_security_move_mount(from_path, to_path);
+	int error = -EACCES;
+
+	vserver_inside(1);
+	if (!stops(d_inode(to_path->dentry)))
+		error = vserver_orig_security_move_mount(from_path, to_path);
+	vserver_inside(-1);
+	return error;
 }
 
 VSERVER_WRAP(int, security_sb_pivotroot, const struct path *old_path, const struct path *new_path)
 {
-	if (stops(d_inode(old_path->dentry)) || stops(d_inode(new_path->dentry)))
-		return -EACCES;
-	return vserver_orig_security_sb_pivotroot(old_path, new_path);
+	int error = -EACCES;
+
+	vserver_inside(1);
+	if (!stops(d_inode(old_path->dentry)) && !stops(d_inode(new_path->dentry)))
+		error = vserver_orig_security_sb_pivotroot(old_path, new_path);
+	vserver_inside(-1);
+	return error;
 }
 
 /*
@@ -125,10 +145,13 @@ VSERVER_WRAP(struct dentry *, exportfs_decode_fh_raw, struct vfsmount *mnt, stru
 	     int (*acceptable)(void *context, struct dentry *dentry), void *context)
 {
 	const struct export_operations *operations = mnt->mnt_sb->s_export_op;
+	struct dentry *dentry = ERR_PTR(-EPERM);
 
-	if ((unsigned long)acceptable == vserver_at_vfs_dentry_acceptable &&
-	    !(operations && operations->permission) && is_inside())
-		return ERR_PTR(-EPERM);
-	return vserver_orig_exportfs_decode_fh_raw(mnt, fid, fh_len, fileid_type, flags, acceptable,
-						   context);
+	vserver_inside(1);
+	if ((unsigned long)acceptable != vserver_at_vfs_dentry_acceptable ||
+	    (operations && operations->permission) || !is_inside())
+		dentry = vserver_orig_exportfs_decode_fh_raw(mnt, fid, fh_len, fileid_type, flags,
+							     acceptable, context);
+	vserver_inside(-1);
+	return dentry;
 }

@@ -43,26 +43,40 @@ static bool is_hidden(const struct inode *inode)
 
 VSERVER_WRAP(int, kernfs_iop_permission, struct mnt_idmap *idmap, struct inode *inode, int mask)
 {
-	int error = vserver_orig_kernfs_iop_permission(idmap, inode, mask);
+	int error;
 
-	return !error && is_hidden(inode) ? -ENOENT : error;
+	vserver_inside(1);
+	error = vserver_orig_kernfs_iop_permission(idmap, inode, mask);
+	if (!error && is_hidden(inode))
+		error = -ENOENT;
+	vserver_inside(-1);
+	return error;
 }
 
 VSERVER_WRAP(int, kernfs_iop_getattr, struct mnt_idmap *idmap, const struct path *path,
 	     struct kstat *stat, u32 request_mask, unsigned int query_flags)
 {
-	if (is_hidden(d_inode(path->dentry)))
-		return -ENOENT;
-	return vserver_orig_kernfs_iop_getattr(idmap, path, stat, request_mask, query_flags);
+	int error = -ENOENT;
+
+	vserver_inside(1);
+	if (!is_hidden(d_inode(path->dentry)))
+		error = vserver_orig_kernfs_iop_getattr(idmap, path, stat, request_mask,
+							query_flags);
+	vserver_inside(-1);
+	return error;
 }
 
 VSERVER_WRAP(const char *, kernfs_iop_get_link, struct dentry *dentry, struct inode *inode,
 	     struct delayed_call *done)
 {
+	const char *link = ERR_PTR(-ENOENT);
+
+	vserver_inside(1);
 	/* Without the entry it cannot sleep, and comes back with it. */
-	if (dentry && is_hidden(inode))
-		return ERR_PTR(-ENOENT);
-	return vserver_orig_kernfs_iop_get_link(dentry, inode, done);
+	if (!dentry || !is_hidden(inode))
+		link = vserver_orig_kernfs_iop_get_link(dentry, inode, done);
+	vserver_inside(-1);
+	return link;
 }
 
 /* A reader of a folder who is not told all of it. */
@@ -93,14 +107,17 @@ VSERVER_WRAP(int, kernfs_fop_readdir, struct file *file, struct dir_context *con
 	};
 	int error;
 
-	if (likely(!kernfs_ns_enabled((struct kernfs_node *)node)))
-		return vserver_orig_kernfs_fop_readdir(file, context);
+	vserver_inside(1);
 	/* What else is in there is of another namespace, and is not listed anyway. */
-	narrowed.network = current->nsproxy ? narrow(&current->nsproxy->net_ns->ns) : NULL;
-	if (!narrowed.network)
-		return vserver_orig_kernfs_fop_readdir(file, context);
-	narrowed.context.actor = tell;
-	error = vserver_orig_kernfs_fop_readdir(file, &narrowed.context);
-	context->pos = narrowed.context.pos;
+	if (kernfs_ns_enabled((struct kernfs_node *)node) && current->nsproxy)
+		narrowed.network = narrow(&current->nsproxy->net_ns->ns);
+	if (narrowed.network) {
+		narrowed.context.actor = tell;
+		error = vserver_orig_kernfs_fop_readdir(file, &narrowed.context);
+		context->pos = narrowed.context.pos;
+	} else {
+		error = vserver_orig_kernfs_fop_readdir(file, context);
+	}
+	vserver_inside(-1);
 	return error;
 }

@@ -48,26 +48,31 @@ const ONE: &str = "/tmp/barrier/top/wall/one";
 /// Any context but 0, with every capability.
 const INSIDE: [i32; 2] = [100, CONTEXT_SPECTATOR];
 
+/// Mounts a file system at `TOP`, for this process alone, after something has been put in its lower layer.
+fn place(kind: &str, fill: impl FnOnce() -> Outcome) -> Outcome {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).map_err(words)?;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mounted(None, "/", None, private, "")?;
+    fs::create_dir_all(PLACE).map_err(words)?;
+    mounted(Some("tmpfs"), PLACE, None, MsFlags::empty(), "mode=755")?;
+    for part in ["top", "lower", "upper", "work"] {
+        fs::create_dir(format!("{PLACE}/{part}")).map_err(words)?;
+    }
+    fill()?;
+    let layers = format!("lowerdir={PLACE}/lower,upperdir={PLACE}/upper,workdir={PLACE}/work");
+    let data = if kind == "overlay" {
+        &layers
+    } else {
+        "mode=755"
+    };
+    mounted(Some(kind), TOP, None, MsFlags::empty(), data)
+}
+
 /// Runs something with a barrier on each kind of file system.
 fn everywhere(run: fn() -> Outcome) -> Outcome {
     for kind in ["tmpfs", "overlay"] {
         child(|| {
-            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).map_err(words)?;
-            let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-            mounted(None, "/", None, private, "")?;
-            fs::create_dir_all(PLACE).map_err(words)?;
-            mounted(Some("tmpfs"), PLACE, None, MsFlags::empty(), "mode=755")?;
-            for part in ["top", "lower", "upper", "work"] {
-                fs::create_dir(format!("{PLACE}/{part}")).map_err(words)?;
-            }
-            let layers =
-                format!("lowerdir={PLACE}/lower,upperdir={PLACE}/upper,workdir={PLACE}/work");
-            let data = if kind == "overlay" {
-                &layers
-            } else {
-                "mode=755"
-            };
-            mounted(Some(kind), TOP, None, MsFlags::empty(), data)?;
+            place(kind, || Ok(()))?;
             for name in ["one", "two"] {
                 fs::create_dir_all(format!("{WALL}/{name}/folder")).map_err(words)?;
                 fs::write(format!("{WALL}/{name}/file"), name).map_err(words)?;
@@ -480,19 +485,13 @@ fn from_a_chroot() -> Outcome {
 /// An overlay has a directory of that mode for itself: who is inside writes to it as ever.
 fn overlays_work() -> Outcome {
     child(|| {
-        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).map_err(words)?;
-        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-        mounted(None, "/", None, private, "")?;
-        fs::create_dir_all(PLACE).map_err(words)?;
-        mounted(Some("tmpfs"), PLACE, None, MsFlags::empty(), "mode=755")?;
-        for part in ["top", "lower/folder", "upper", "work"] {
-            fs::create_dir_all(format!("{PLACE}/{part}")).map_err(words)?;
-        }
-        for file in ["lower/file", "lower/gone", "lower/folder/file"] {
-            fs::write(format!("{PLACE}/{file}"), "x").map_err(words)?;
-        }
-        let layers = format!("lowerdir={PLACE}/lower,upperdir={PLACE}/upper,workdir={PLACE}/work");
-        mounted(Some("overlay"), TOP, None, MsFlags::empty(), &layers)?;
+        place("overlay", || {
+            fs::create_dir(format!("{PLACE}/lower/folder")).map_err(words)?;
+            for file in ["file", "gone", "folder/file"] {
+                fs::write(format!("{PLACE}/lower/{file}"), "x").map_err(words)?;
+            }
+            Ok(())
+        })?;
         inside(100, || {
             fs::write(format!("{TOP}/file"), "copied up").map_err(words)?;
             fs::write(format!("{TOP}/folder/file"), "too").map_err(words)?;
@@ -500,7 +499,10 @@ fn overlays_work() -> Outcome {
             fs::write(format!("{TOP}/gone"), "back").map_err(words)?;
             fs::create_dir(format!("{TOP}/folder/new")).map_err(words)?;
             // By its own path it is a barrier like any other.
-            refused("the work", fs::read_dir(format!("{PLACE}/work/work")))
+            refused(
+                "the work",
+                fs::read_dir(Path::new(PLACE).join("work").join("work")),
+            )
         })?;
         Ok(String::new())
     })

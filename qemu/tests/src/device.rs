@@ -4,6 +4,7 @@
 
 use crate::{
     fixture::{device, ensure, enter, equal, get, inside, until_empty, words, Outcome, Sitter},
+    random::Random,
     syscalls::{ioctl, ioctl_address, own},
     test, Test,
 };
@@ -356,18 +357,6 @@ fn context_fd_for_whom() -> Outcome {
         })?;
     }
     Ok(())
-}
-
-/// xorshift64*: the seed is printed, so that a failure can be had again.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
 }
 
 fn random() -> Outcome {

@@ -19,6 +19,7 @@ mod pidfd;
 mod proc;
 mod programs;
 mod ptrace;
+mod random;
 mod scale;
 mod sched;
 mod scm;

@@ -16,6 +16,7 @@ use nix::{
     },
     unistd::{getppid, Pid},
 };
+use std::{fs::Permissions, os::unix::fs::PermissionsExt};
 
 pub const TESTS: &[Test] = &[
     test("module::busy_while_a_context_lives", 30, busy),
@@ -96,11 +97,39 @@ fn read_proc() {
     }
 }
 
+fn read_sys() {
+    for entry in std::fs::read_dir("/sys/class/net")
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let _ = std::fs::read_link(entry.path());
+        let _ = std::fs::read(entry.path().join("mtu"));
+    }
+}
+
+/// What the barrier is asked about: permission bits, and a directory that has none.
+fn change_modes() {
+    let made = "/tmp/cycles";
+    let _ = std::fs::create_dir(made);
+    for mode in [0o755, 0o000] {
+        let _ = std::fs::set_permissions(made, Permissions::from_mode(mode));
+        let _ = std::fs::read_dir(made);
+    }
+}
+
+/// One process for all of these: each more makes the cycles longer.
+fn use_files() {
+    read_proc();
+    read_sys();
+    change_modes();
+}
+
 fn cycles() -> Outcome {
     let at_work = [
         load_of(fork_and_wait)?,
         load_of(signal_parent)?,
-        load_of(read_proc)?,
+        load_of(use_files)?,
     ];
     for cycle in 0..CYCLES {
         remove().map_err(|error| format!("cycle {cycle}: rmmod: {error}"))?;

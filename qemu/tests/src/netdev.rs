@@ -5,7 +5,7 @@
 
 use crate::{
     fixture::{child, confine, ensure, enter, equal, words, Outcome},
-    syscalls::{own, syscall},
+    syscalls::{own, set_option, syscall},
     test, Test,
 };
 use std::{
@@ -362,16 +362,7 @@ impl Netlink {
         name[8..].copy_from_slice(&groups.to_ne_bytes());
         let arguments = [fd.as_raw_fd() as usize, name.as_ptr() as usize, 12, 0, 0, 0];
         syscall(libc::SYS_bind, arguments).map_err(words)?;
-        let timeout = [1u64, 0];
-        let option = [
-            fd.as_raw_fd() as usize,
-            libc::SOL_SOCKET as usize,
-            libc::SO_RCVTIMEO as usize,
-            timeout.as_ptr() as usize,
-            16,
-            0,
-        ];
-        syscall(libc::SYS_setsockopt, option).map_err(words)?;
+        set_option(&fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &[1u64, 0]).map_err(words)?;
         Ok(Self(fd))
     }
 

@@ -4,14 +4,14 @@
 
 use crate::{
     fixture::{confine, ensure, enter, equal, inside, words, Outcome, Sitter},
-    syscalls::{own, syscall},
+    syscalls::{own, set_option, syscall},
     test, Test,
 };
 use nix::errno::Errno;
 use std::{
     net::{TcpListener, TcpStream, UdpSocket},
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::OwnedFd,
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixListener},
     },
@@ -128,16 +128,7 @@ fn netlink_diag() -> Result<OwnedFd, String> {
         0,
     ];
     let fd = own(syscall(libc::SYS_socket, arguments).map_err(words)? as i32);
-    let timeout = [2u64, 0];
-    let option = [
-        fd.as_raw_fd() as usize,
-        libc::SOL_SOCKET as usize,
-        libc::SO_RCVTIMEO as usize,
-        timeout.as_ptr() as usize,
-        16,
-        0,
-    ];
-    syscall(libc::SYS_setsockopt, option).map_err(words)?;
+    set_option(&fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &[2u64, 0]).map_err(words)?;
     Ok(fd)
 }
 

@@ -27,6 +27,24 @@ pub fn uring(ring: &mut IoUring, entry: &squeue::Entry) -> Result<i32, Errno> {
     Ok(result)
 }
 
+/// setsockopt, with a number or several, or bytes.
+pub fn set_option<T>(
+    socket: &impl AsRawFd,
+    level: i32,
+    name: i32,
+    value: &[T],
+) -> Result<(), Errno> {
+    let arguments = [
+        socket.as_raw_fd() as usize,
+        level as usize,
+        name as usize,
+        value.as_ptr() as usize,
+        size_of_val(value),
+        0,
+    ];
+    syscall(libc::SYS_setsockopt, arguments).map(drop)
+}
+
 /// An ioctl whose argument is a structure of the ABI.
 pub fn ioctl<T>(file: &impl AsRawFd, command: u32, argument: &mut T) -> Result<i64, Errno> {
     ioctl_address(file, command, std::ptr::from_mut(argument) as usize)

@@ -64,15 +64,7 @@ fn again() -> Outcome {
 }
 
 fn v6only(socket: &impl AsRawFd, on: i32) -> Result<(), Errno> {
-    let option = [
-        socket.as_raw_fd() as usize,
-        libc::IPPROTO_IPV6 as usize,
-        libc::IPV6_V6ONLY as usize,
-        std::ptr::from_ref(&on) as usize,
-        4,
-        0,
-    ];
-    syscalls::syscall(libc::SYS_setsockopt, option).map(drop)
+    syscalls::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, &[on])
 }
 
 fn is_v6only(socket: &impl AsRawFd) -> Result<i32, Errno> {

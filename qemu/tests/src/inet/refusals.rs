@@ -74,15 +74,7 @@ fn options() -> Outcome {
     let far = nix::net::if_::if_nametoindex("vsfar").map_err(words)?;
     within(100, &[A, A6], || {
         let set = |socket: &OwnedFd, level: i32, name: i32, value: &[u8]| {
-            let option = [
-                socket.as_raw_fd() as usize,
-                level as usize,
-                name as usize,
-                value.as_ptr() as usize,
-                value.len(),
-                0,
-            ];
-            syscalls::syscall(libc::SYS_setsockopt, option).map(drop)
+            syscalls::set_option(socket, level, name, value)
         };
         let (four, six) = (tcp_socket(false), tcp_socket(true));
         let (four, six) = (four.map_err(words)?, six.map_err(words)?);

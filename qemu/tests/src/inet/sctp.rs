@@ -5,7 +5,7 @@
 
 use super::*;
 use crate::{
-    syscalls::{own, syscall},
+    syscalls::{own, set_option, syscall},
     test,
 };
 use nix::sys::socket::{connect, getpeername, listen, Backlog, SockaddrIn};
@@ -232,15 +232,7 @@ fn list_of(addresses: &[SocketAddr]) -> Vec<u8> {
 }
 
 fn set(socket: &OwnedFd, name: i32, value: &[u8]) -> Result<(), Errno> {
-    let arguments = [
-        socket.as_raw_fd() as usize,
-        libc::IPPROTO_SCTP as usize,
-        name as usize,
-        value.as_ptr() as usize,
-        value.len(),
-        0,
-    ];
-    syscall(libc::SYS_setsockopt, arguments).map(drop)
+    set_option(socket, libc::IPPROTO_SCTP, name, value)
 }
 
 fn refusals() -> Outcome {
@@ -278,16 +270,7 @@ fn refusals() -> Outcome {
         }
         // What the kernel would let through if it is told to is still nothing to send from.
         let free = stream()?;
-        let yes = 1i32;
-        let freebind = [
-            free.as_raw_fd() as usize,
-            libc::IPPROTO_IP as usize,
-            libc::IP_FREEBIND as usize,
-            std::ptr::from_ref(&yes) as usize,
-            4,
-            0,
-        ];
-        syscall(libc::SYS_setsockopt, freebind).map_err(words)?;
+        set_option(&free, libc::IPPROTO_IP, libc::IP_FREEBIND, &[1i32]).map_err(words)?;
         for none in ["224.0.0.251", "255.255.255.255"] {
             let got = bound(&free, at(none, 8154));
             equal(none, got, Err(Errno::EADDRNOTAVAIL))?;

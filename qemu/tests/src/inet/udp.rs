@@ -194,16 +194,8 @@ fn pktinfo() -> Outcome {
         let own = text == format!("host {A}") || text == format!("host {B}");
         equal(&format!("of IPv6: {text}"), own, true)?;
         // To itself: what it learns of the address that was asked.
-        let yes = 1i32;
-        let option = [
-            socket.as_raw_fd() as usize,
-            libc::IPPROTO_IP as usize,
-            libc::IP_PKTINFO as usize,
-            std::ptr::from_ref(&yes) as usize,
-            4,
-            0,
-        ];
-        syscalls::syscall(libc::SYS_setsockopt, option).map_err(words)?;
+        syscalls::set_option(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO, &[1i32])
+            .map_err(words)?;
         for (source, dest) in [("127.0.0.1", "127.0.0.1"), (A, B)] {
             send(source, dest, 8106).map_err(words)?;
             let mut space = nix::cmsg_space!(libc::in_pktinfo);

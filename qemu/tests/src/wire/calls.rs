@@ -3,20 +3,9 @@
 //! Socket calls at random: families, types, addresses, lengths, options and flags, most of them nearly
 //! right.
 
-use crate::{fixture::Outcome, syscalls::syscall};
-
-/// A generator of numbers that needs no seed from outside, so that a failure comes again.
-struct Random(u64);
+use crate::{fixture::Outcome, random::Random, syscalls::syscall};
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        // xorshift64*
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
     fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }

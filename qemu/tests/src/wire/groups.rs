@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::fixture::{address, confine_to};
+use crate::syscalls::set_option;
 use nix::{
     errno::Errno,
     sys::socket::{recvmsg, ControlMessageOwned, MsgFlags, SockaddrStorage},
@@ -137,18 +138,6 @@ fn any() -> Result<UdpSocket, String> {
     UdpSocket::bind(("0.0.0.0", PORT)).map_err(words)
 }
 
-fn option(socket: &impl AsRawFd, level: i32, name: i32, value: &[i32]) -> Result<(), Errno> {
-    let arguments = [
-        socket.as_raw_fd() as usize,
-        level as usize,
-        name as usize,
-        value.as_ptr() as usize,
-        size_of_val(value),
-        0,
-    ];
-    syscall(libc::SYS_setsockopt, arguments).map(drop)
-}
-
 /// Two contexts have the broadcast address, a third has not.
 pub fn broadcast() -> Outcome {
     let (_peer, ask) = speaker()?;
@@ -214,7 +203,7 @@ pub fn groups() -> Outcome {
     let (_peer, ask) = speaker()?;
     let named: Make = || {
         let socket = any()?;
-        option(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO, &[1]).map_err(words)?;
+        set_option(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO, &[1]).map_err(words)?;
         socket
             .join_multicast_v4(&GROUP, &A.parse().map_err(words)?)
             .map_err(words)?;
@@ -241,7 +230,7 @@ pub fn groups() -> Outcome {
             let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
             let made = [libc::AF_INET6 as usize, kind as usize, 0, 0, 0, 0];
             let fd = own(syscall(libc::SYS_socket, made).map_err(words)? as i32);
-            option(&fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, &[1]).map_err(words)?;
+            set_option(&fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, &[1]).map_err(words)?;
             if index == 0 {
                 join_v6(&fd).map_err(words)?;
             }
@@ -291,7 +280,7 @@ fn join_v6_at(socket: &impl AsRawFd, device: i32) -> Result<(), Errno> {
         *word = i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     }
     request[4] = device;
-    option(
+    set_option(
         socket,
         libc::IPPROTO_IPV6,
         libc::IPV6_ADD_MEMBERSHIP,
@@ -321,8 +310,9 @@ pub fn foreign_devices() -> Outcome {
         let socket = any()?;
         let group = i32::from_ne_bytes(GROUP.octets());
         let at = |address: [u8; 4], index: i32| [group, i32::from_ne_bytes(address), index];
-        let add =
-            |request: &[i32]| option(&socket, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, request);
+        let add = |request: &[i32]| {
+            set_option(&socket, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, request)
+        };
         let refused = Err(Errno::ENODEV);
         equal("by index", add(&at([0; 4], foreign)), refused)?;
         equal("by address", add(&at([10, 79, 0, 1], 0)), refused)?;
@@ -353,11 +343,11 @@ pub fn foreign_devices() -> Outcome {
         request[0] = foreign;
         request[2] = libc::AF_INET;
         request[3] = group;
-        let join = |request: &[i32]| option(&socket, libc::IPPROTO_IP, 42, request);
+        let join = |request: &[i32]| set_option(&socket, libc::IPPROTO_IP, 42, request);
         equal("MCAST_JOIN_GROUP", join(&request), refused)?;
         request[0] = 0;
         equal("the same, open", join(&request), Err(Errno::EADDRINUSE))?;
-        let send_by = |level, name, value| option(&six, level, name, &[value]);
+        let send_by = |level, name, value| set_option(&six, level, name, &[value]);
         let (v4, v6) = (libc::IPPROTO_IP, libc::IPPROTO_IPV6);
         equal(
             "IPV6_MULTICAST_IF",
@@ -372,15 +362,15 @@ pub fn foreign_devices() -> Outcome {
         equal("IPV6_UNICAST_IF", send_by(v6, 76, foreign.to_be()), refused)?;
         equal(
             "IP_UNICAST_IF",
-            option(&socket, v4, 50, &[foreign.to_be()]),
+            set_option(&socket, v4, 50, &[foreign.to_be()]),
             refused,
         )?;
-        let by = |index| option(&socket, v4, libc::IP_MULTICAST_IF, &[0, 0, index]);
+        let by = |index| set_option(&socket, v4, libc::IP_MULTICAST_IF, &[0, 0, index]);
         equal("IP_MULTICAST_IF", by(foreign), refused)?;
         equal("IP_MULTICAST_IF, own", by(ours), Ok(()))?;
         let mut anycast = [0; 5];
         anycast[4] = ours;
-        let joined = option(&six, v6, 27, &anycast);
+        let joined = set_option(&six, v6, 27, &anycast);
         equal("IPV6_JOIN_ANYCAST", joined, Err(Errno::EPERM))
     });
     ip("link del vsgroup")?;
