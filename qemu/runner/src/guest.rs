@@ -227,10 +227,12 @@ pub fn debian() -> Result<PathBuf> {
 }
 
 /// What runs in contexts in the tests, as Debian packages it.
-const SERVERS: [&str; 11] = [
+const SERVERS: [&str; 14] = [
     "bind9-dnsutils",
+    "btrfs-progs",
     "curl",
     "dnsmasq-base",
+    "e2fsprogs",
     "iperf3",
     "nginx",
     "openssh-client",
@@ -239,6 +241,7 @@ const SERVERS: [&str; 11] = [
     "python3",
     "redis-server",
     "redis-tools",
+    "xfsprogs",
 ];
 
 /// A Debian file system with them.
