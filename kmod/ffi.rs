@@ -57,6 +57,10 @@ mod c {
         pub(super) fn vserver_spaces_free(spaces: *mut c_void);
         pub(super) fn vserver_own_nsproxy(spaces: *mut c_void) -> c_int;
         pub(super) fn vserver_adopt_files() -> c_int;
+        pub(super) fn vserver_ptys_begin();
+        pub(super) fn vserver_ptys_unmark();
+        pub(super) fn vserver_ptys_end();
+        pub(super) fn vserver_ptys_end_loans_to(borrower: u64);
         pub(super) fn vserver_map_destroy();
         pub(super) fn vserver_resolve() -> c_int;
         pub(super) fn vserver_is_admin() -> bool;
@@ -288,8 +292,37 @@ pub(crate) fn own_nsproxy(spaces: Option<&Spaces>) -> Result {
     to_result(unsafe { c::vserver_own_nsproxy(spaces) })
 }
 
-/// Puts the caller's open sockets under its network, as far as they are not bound yet. `ENOMEM`: only
-/// some are.
+/// What is known of pseudo-terminals, see `pty.c`.
+pub(crate) mod ptys {
+    use super::c;
+
+    /// When the hooks are attached.
+    pub(crate) fn begin() {
+        // SAFETY: Called once, from module init.
+        unsafe { c::vserver_ptys_begin() }
+    }
+
+    /// When they are not any more, and nobody is inside them.
+    pub(crate) fn unmark() {
+        // SAFETY: Called once, from module exit, as its rules want it.
+        unsafe { c::vserver_ptys_unmark() }
+    }
+
+    /// A grace period of Tasks RCU after [`unmark`], and one before the module's memory goes.
+    pub(crate) fn end() {
+        // SAFETY: Called once, from module exit, as its rules want it.
+        unsafe { c::vserver_ptys_end() }
+    }
+
+    /// The context with this tag has ended.
+    pub(crate) fn end_loans_to(tag: u64) {
+        // SAFETY: Process context.
+        unsafe { c::vserver_ptys_end_loans_to(tag) }
+    }
+}
+
+/// Puts the caller's open sockets under its network, as far as they are not bound yet, and notes which
+/// terminals it has been given. `ENOMEM`: only some sockets are.
 pub(crate) fn adopt_files() -> Result {
     // SAFETY: Process context; the files are the caller's.
     to_result(unsafe { c::vserver_adopt_files() })

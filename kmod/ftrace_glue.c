@@ -57,17 +57,35 @@
 	W(security_sb_pivotroot)		\
 	W(exportfs_decode_fh_raw)
 
+#ifdef CONFIG_COMPAT
+#define VSERVER_PTY_COMPAT_WRAPS(W)	W(tty_compat_ioctl)
+#else
+#define VSERVER_PTY_COMPAT_WRAPS(W)
+#endif
+
+#define VSERVER_PTY_WRAPS(W)			\
+	W(devpts_pty_new)			\
+	W(devpts_pty_kill)			\
+	W(devpts_get_priv)			\
+	W(dcache_readdir)			\
+	W(tty_open)				\
+	W(tty_ioctl)				\
+	VSERVER_PTY_COMPAT_WRAPS(W)
+
+#define VSERVER_COMMON_WRAPS(W)			\
+	VSERVER_NETWORK_WRAPS(W)		\
+	VSERVER_BARRIER_WRAPS(W)		\
+	VSERVER_PTY_WRAPS(W)
+
 #ifdef CONFIG_SECURITY_VSERVER
 
 #define VSERVER_WRAPS(W)			\
-	VSERVER_NETWORK_WRAPS(W)		\
-	VSERVER_BARRIER_WRAPS(W)
+	VSERVER_COMMON_WRAPS(W)
 
 #else
 
 #define VSERVER_WRAPS(W)			\
-	VSERVER_NETWORK_WRAPS(W)		\
-	VSERVER_BARRIER_WRAPS(W)		\
+	VSERVER_COMMON_WRAPS(W)			\
 	W(security_task_alloc)			\
 	W(security_task_free)			\
 	W(pidfs_exit)				\

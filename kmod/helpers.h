@@ -66,6 +66,15 @@ struct vserver_spaces *vserver_spaces_new(void);
 void vserver_spaces_free(struct vserver_spaces *spaces);
 /* NULL: all namespaces stay the same. */
 int vserver_own_nsproxy(struct vserver_spaces *spaces);
+
+/* pty.c */
+struct file;
+void vserver_pty_borrow(const struct file *file);
+void vserver_ptys_end_loans_to(u64 borrower);
+void vserver_ptys_begin(void);
+void vserver_ptys_unmark(void);
+void vserver_ptys_end(void);
+
 bool vserver_is_admin(void);
 bool vserver_pid_in_view(struct pid *pid);
 bool vserver_pid_all_in_view(struct pid *pid, enum pid_type type);

@@ -258,6 +258,7 @@ int vserver_adopt_files(void)
 		one = adopt_file(file, network);
 		if (one)
 			error = one;
+		vserver_pty_borrow(file);
 		fput(file);
 		fd++;
 	}
@@ -381,6 +382,8 @@ VSERVER_WRAP(int, security_file_receive, struct file *file)
 	network = network_of_caller();
 	if (!error && network)
 		error = adopt_file(file, network);
+	if (!error)
+		vserver_pty_borrow(file);
 	vserver_inside(-1);
 	return error;
 }

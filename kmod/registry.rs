@@ -212,6 +212,7 @@ pub(crate) fn reap() {
         }
         drop(guard);
         context.let_go_of_namespaces();
+        ffi::ptys::end_loans_to(context.network().tag());
         context.ended.wake();
         next = context.ended_next.load(Relaxed);
     }

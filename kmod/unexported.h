@@ -9,6 +9,7 @@
 #include <linux/types.h>
 
 struct dentry;
+struct file;
 struct fs_struct;
 struct ftrace_func_entry;
 struct ftrace_hash;
@@ -50,6 +51,7 @@ struct uts_namespace;
 	  (const struct sock *sk, const struct in6_addr *mc_addr,	\
 	   const struct in6_addr *src_addr))				\
 	U(__udp_enqueue_schedule_skb, int, (struct sock *sk, struct sk_buff *skb)) \
+	U(tty_ioctl, long, (struct file *file, unsigned int cmd, unsigned long arg)) \
 	U(vfs_dentry_acceptable, int, (void *context, struct dentry *dentry)) \
 	U(udp_rcv, int, (struct sk_buff *skb))				\
 	U(udpv6_rcv, int, (struct sk_buff *skb))

@@ -11,7 +11,8 @@
 //! are left when an RCU-tasks grace period has passed, because a task in them is at most preempted.
 //! Wrappers that call something that may sleep count themselves in [`Inside`]. So removal is: one
 //! grace period (whoever had jumped in has counted), wait until the count is zero, one more
-//! grace period (whoever had counted down has returned).
+//! grace period (whoever had counted down has returned). Around the latter the entries of terminals
+//! forget us, see `pty.c`.
 
 use crate::{ffi, registry, task};
 use core::ffi::c_int;
@@ -93,6 +94,7 @@ impl Attached {
         // Dropped on failure, which detaches what was attached.
         let attached = Self(());
         lane::attach()?;
+        ffi::ptys::begin();
         let (count, total) = hooks();
         pr_info!("{} of {} hooks attached\n", count, total);
         Ok(attached)
@@ -107,6 +109,9 @@ impl Drop for Attached {
         while INSIDE.load(Relaxed) != 0 {
             fsleep(Delta::from_millis(1));
         }
+        ffi::ptys::unmark();
+        ffi::rcu_tasks_grace_period();
+        ffi::ptys::end();
         ffi::rcu_tasks_grace_period();
         registry::exit();
     }

@@ -19,6 +19,7 @@ mod pidfd;
 mod proc;
 mod programs;
 mod ptrace;
+mod pty;
 mod random;
 mod scale;
 mod sched;
@@ -67,6 +68,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         inet::TESTS,
         names::TESTS,
         barrier::TESTS,
+        pty::TESTS,
         netdev::TESTS,
         sockets::TESTS,
         wire::TESTS,

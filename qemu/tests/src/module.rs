@@ -8,6 +8,7 @@ use crate::{
 };
 use nix::{
     errno::Errno,
+    fcntl::OFlag,
     kmod,
     sys::{
         prctl::set_pdeathsig,
@@ -33,6 +34,17 @@ fn remove() -> Result<(), Errno> {
 fn load() -> Outcome {
     let file = std::fs::File::open("/lib/vserver.ko").map_err(words)?;
     kmod::finit_module(&file, c"", kmod::ModuleInitFlags::empty()).map_err(words)
+}
+
+/// Takes it out and puts it back, once no context is left.
+pub fn reload() -> Outcome {
+    let mut tries = 0;
+    while let Err(errno) = remove() {
+        tries += 1;
+        ensure(&format!("rmmod: {errno}"), tries < 500)?;
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    load()
 }
 
 fn busy() -> Outcome {
@@ -118,8 +130,20 @@ fn change_modes() {
     }
 }
 
+/// What their entries, and the list of them, are asked.
+fn use_terminals() {
+    let pair = nix::pty::posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY);
+    let _ = std::fs::read_dir("/dev/pts").map(|entries| {
+        for entry in entries.flatten() {
+            let _ = std::fs::metadata(entry.path());
+        }
+    });
+    drop(pair);
+}
+
 /// One process for all of these: each more makes the cycles longer.
 fn use_files() {
+    use_terminals();
     read_proc();
     read_sys();
     change_modes();
