@@ -34,16 +34,6 @@ pub struct Programs {
     nothing: PathBuf,
 }
 
-/// The folders that the programs are made from.
-const PARTS: [&str; 6] = [
-    "kmod/uapi",
-    "kmod/policy",
-    "userland",
-    "qemu/init",
-    "qemu/tests",
-    "qemu/probe",
-];
-
 /// How they are linked: static, and at a fixed address, so that they start fast. Every `chcontext` pays for the
 /// start of a program, and pages with pointers to be relocated would be copied first. One segment for
 /// all that is only read or run means fewer mappings, to be made and undone.
@@ -58,42 +48,65 @@ const RUSTFLAGS: [&str; 5] = [
     "-Clink-arg=-Wl,-z,noseparate-code",
 ];
 
-/// Builds them.
-pub fn programs() -> Result<Programs> {
+/// Builds some of them with a profile of `Cargo.toml`, from these folders.
+fn build(
+    product_name: &str,
+    profile: &str,
+    folders: &[&str],
+    packages: &[&str],
+    programs: &[&str],
+) -> Result<PathBuf> {
     let source = Path::new("/src");
     let flags = RUSTFLAGS.join(" ");
-    let mut key = Key::new("programs 2")
+    let mut key = Key::new("programs 3")
         .text(&flags)
-        .tree(Path::new("/src/qemu/root.packages"))?
+        .text(profile)
+        .tree(&source.join("qemu/root.packages"))?
         .tree(&source.join("Cargo.toml"))?
         .tree(&source.join("Cargo.lock"))?;
-    for part in PARTS {
-        key = key.tree(&source.join(part))?;
+    for folder in folders {
+        key = key.tree(&source.join(folder))?;
     }
-    let folder = product("programs", key, |folder| {
+    product(product_name, key, |folder| {
+        let packages = packages.iter().flat_map(|package| ["-p", package]);
         step::run(
-            "programs",
+            product_name,
             "cargo-build",
-            cache::cargo(&["build", "--release", "--locked"])?
+            cache::cargo(&["build", "--profile", profile, "--locked"])?
                 .args(["--target", "x86_64-unknown-linux-gnu"])
-                .args(["-p", "vserver", "-p", "vserver-guest-init"])
-                .args(["-p", "vserver-guest-tests", "-p", "vserver-probe"])
+                .args(packages)
                 .env("RUSTFLAGS", &flags),
         )?;
-        for program in ["vserver", "guest-init", "guest-tests", "probe", "nothing"] {
-            fs::copy(
-                Path::new("/cache/target/x86_64-unknown-linux-gnu/release").join(program),
-                folder.join(program),
-            )?;
+        let built = Path::new("/cache/target/x86_64-unknown-linux-gnu").join(profile);
+        for program in programs {
+            fs::copy(built.join(program), folder.join(program))?;
         }
         Ok(())
-    })?;
+    })
+}
+
+/// Builds them.
+pub fn programs() -> Result<Programs> {
+    let measured = build(
+        "programs",
+        "release",
+        &["kmod/uapi", "kmod/policy", "userland", "qemu/probe"],
+        &["vserver", "vserver-probe"],
+        &["vserver", "probe", "nothing"],
+    )?;
+    let tests = build(
+        "test-programs",
+        "guest",
+        &["kmod/uapi", "qemu/init", "qemu/tests"],
+        &["vserver-guest-init", "vserver-guest-tests"],
+        &["guest-init", "guest-tests"],
+    )?;
     Ok(Programs {
-        vserver: folder.join("vserver"),
-        init: folder.join("guest-init"),
-        tests: folder.join("guest-tests"),
-        probe: folder.join("probe"),
-        nothing: folder.join("nothing"),
+        vserver: measured.join("vserver"),
+        init: tests.join("guest-init"),
+        tests: tests.join("guest-tests"),
+        probe: measured.join("probe"),
+        nothing: measured.join("nothing"),
     })
 }
 

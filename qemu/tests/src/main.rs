@@ -28,6 +28,7 @@ mod signal;
 mod sockets;
 mod syscalls;
 mod task;
+mod terminal;
 mod userland;
 mod visibility;
 mod wire;
@@ -69,6 +70,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         names::TESTS,
         barrier::TESTS,
         pty::TESTS,
+        terminal::TESTS,
         netdev::TESTS,
         sockets::TESTS,
         wire::TESTS,

@@ -389,11 +389,13 @@ fn inherited() -> Outcome {
         equal("the next A", opened(&path).map(drop), Err(Errno::ENOENT))
     })?;
     // With the terminal it ends as well: the next of that number is another.
+    // Who keeps the context must not hold it.
     let keeper = Sitter::idle(A)?;
-    let terminal = host.terminal()?;
+    let second = Pair::new()?;
+    let terminal = second.terminal()?;
     controlled_by(&terminal, enter_a)?;
-    let number = host.number;
-    drop((terminal, host));
+    let (number, path) = (second.number, second.path());
+    drop((terminal, second));
     let _next = numbered(number)?;
     inside(A, || {
         equal("the next one", opened(&path).map(drop), Err(Errno::ENOENT))
