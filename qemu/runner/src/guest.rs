@@ -15,7 +15,8 @@ use std::{
 };
 
 /// The names under which the one binary is called.
-const COMMANDS: [&str; 6] = [
+const COMMANDS: [&str; 7] = [
+    "capchroot",
     "chbind",
     "chcontext",
     "reducecap",

@@ -18,7 +18,8 @@ pub const TESTS: &[Test] = &[
 const NONE: Option<&str> = None;
 
 /// Each command that needs the module.
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 9] = [
+    "capchroot --nochroot / true",
     "chbind --ip 127.0.0.1 true",
     "chcontext true",
     "chcontext --ctx 300 --disconnect true",
@@ -78,6 +79,7 @@ fn not_ours() -> Outcome {
 
 fn names() -> Outcome {
     for command in [
+        "capchroot",
         "chbind",
         "chcontext",
         "reducecap",
