@@ -112,8 +112,14 @@ pub fn programs() -> Result<Programs> {
 }
 
 /// Modules of Debian's kernel that tests load, by name or through the kernel when it needs one.
-const MODULES: [&str; 17] = [
+const MODULES: [&str; 23] = [
     "overlay",
+    "loop",
+    "xfs",
+    "btrfs",
+    "xor",
+    "raid6_pq",
+    "libblake2b",
     "dummy",
     "veth",
     "llc",

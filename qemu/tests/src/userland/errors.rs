@@ -3,19 +3,17 @@
 //! One binary by many names; without the module.
 
 use super::*;
-use crate::fixture::child;
-use nix::{
-    mount::{mount, MsFlags},
-    sched::{unshare, CloneFlags},
+use crate::{
+    filesystem::{mounted, private_mounts},
+    fixture::child,
 };
+use nix::mount::MsFlags;
 
 pub const TESTS: &[Test] = &[
     test("userland::without_the_module", 30, no_module),
     test("userland::another_device_in_its_place", 30, not_ours),
     test("userland::names_and_help", 30, names),
 ];
-
-const NONE: Option<&str> = None;
 
 /// Each command that needs the module.
 const COMMANDS: [&str; 9] = [
@@ -33,9 +31,8 @@ const COMMANDS: [&str; 9] = [
 /// Runs something with a /dev of its own, which is empty.
 fn with_empty_dev(run: impl FnOnce() -> Outcome) -> Outcome {
     child(|| {
-        unshare(CloneFlags::CLONE_NEWNS).map_err(words)?;
-        mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).map_err(words)?;
-        mount(Some("tmpfs"), "/dev", Some("tmpfs"), MsFlags::empty(), NONE).map_err(words)?;
+        private_mounts()?;
+        mounted(Some("tmpfs"), "/dev", None, MsFlags::empty(), "")?;
         run().map(|()| String::new())
     })
     .map(drop)
