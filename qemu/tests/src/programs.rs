@@ -30,12 +30,16 @@ mod iperf3;
 mod nginx;
 mod openssh;
 mod postgresql;
+mod postgresql_sysv;
 mod python;
 mod redis;
 
 pub const TESTS: &[Test] = &[
     test("programs::nginx", 180, || both(nginx::run)),
     test("programs::postgresql", 300, || both(postgresql::run)),
+    test("programs::postgresql_sysv", 480, || {
+        both(postgresql_sysv::run)
+    }),
     test("programs::redis", 180, || both(redis::run)),
     test("programs::openssh", 180, || both(openssh::run)),
     test("programs::dnsmasq", 180, || both(dnsmasq::run)),
