@@ -156,9 +156,9 @@ impl Root {
         if kind != SFlag::S_IFREG.bits() {
             return Err(Fault::NotRegular(path));
         }
-        // The very file that was looked at.
+        // The very file that was looked at, without waiting for who has a lease of it.
         let name = found.as_raw_fd().to_string();
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let file =
             openat(&self.descriptors, name.as_str(), flags, Mode::empty()).map_err(failed)?;
         let mut content = Vec::new();
