@@ -34,29 +34,34 @@ pub fn writable() -> Outcome {
 /// The overlay's own directory of that mode is told by its name and place. So nobody inside gives a barrier
 /// that name: an overlay that is made around it would walk into it, and clear it out.
 pub fn not_their_work() -> Outcome {
+    // Below the root of the file system, as all of it cannot be given to an overlay.
+    let around = format!("{TOP}/around");
+    let wall = format!("{around}/wall");
+    fs::create_dir_all(format!("{wall}/one")).map_err(words)?;
+    fs::set_permissions(&wall, Permissions::from_mode(0o000)).map_err(words)?;
     inside(100, || {
-        let (named, upper) = (format!("{TOP}/work"), format!("{TOP}/upper"));
-        fs::create_dir(&upper).map_err(words)?;
         for name in ["work", "index"] {
-            let to = format!("{TOP}/{name}");
-            refused(name, fs::rename(WALL, &to))?;
+            let to = format!("{around}/{name}");
+            refused(name, fs::rename(&wall, &to))?;
             fs::create_dir(&to).map_err(words)?;
-            denied(name, exchange(WALL, &to))?;
-            denied(name, exchange(&to, WALL))?;
+            denied(name, exchange(&wall, &to))?;
+            denied(name, exchange(&to, &wall))?;
             fs::remove_dir(&to).map_err(words)?;
         }
-        // What an overlay does to a directory of this name that is there already.
-        fs::create_dir_all(format!("{named}/x")).map_err(words)?;
-        fs::write(format!("{named}/x/file"), "x").map_err(words)?;
-        let layers = format!("lowerdir={PLACE}/lower,upperdir={upper},workdir={TOP}");
-        let free = format!("{PLACE}/lower");
-        mounted(Some("overlay"), &free, None, MsFlags::empty(), &layers)?;
-        equal("cleared", Path::new(&named).join("x").exists(), false)?;
+        // What happens to a directory of this name that is there already.
+        let named = format!("{around}/work/one");
+        fs::create_dir_all(&named).map_err(words)?;
+        let upper = format!("{TOP}/upper");
+        fs::create_dir(&upper).map_err(words)?;
+        let layers = format!("lowerdir={PLACE}/lower,upperdir={upper},workdir={around}");
+        let target = format!("{PLACE}/upper");
+        mounted(Some("overlay"), &target, None, MsFlags::empty(), &layers)?;
+        equal("cleared", Path::new(&named).exists(), false)?;
+        umount2(target.as_str(), MntFlags::MNT_DETACH).map_err(words)?;
         // Another name does not matter.
-        let other = format!("{TOP}/other");
-        fs::rename(WALL, &other).map_err(words)?;
-        refused("renamed", fs::read_dir(&other))?;
-        fs::rename(&other, WALL).map_err(words)
+        let other = format!("{around}/other");
+        fs::rename(&wall, &other).map_err(words)?;
+        refused("renamed", fs::read_dir(&other))
     })
 }
 
