@@ -33,6 +33,12 @@ static bool is_barrier(const struct inode *inode)
 	return S_ISDIR(inode->i_mode) && !(inode->i_mode & 0777);
 }
 
+/* Whether an overlay would take a directory of this name for its own. */
+static bool is_name_of_work(const struct dentry *dentry)
+{
+	return !strcmp(dentry->d_name.name, "work") || !strcmp(dentry->d_name.name, "index");
+}
+
 /*
  * Whether it is where an overlay makes what it then moves into place: a directory of that mode, which
  * the kernel itself walks through with the rights of who has mounted the overlay, in the caller's
@@ -51,8 +57,7 @@ static bool is_work_of_overlay(struct inode *inode)
 	hlist_for_each_entry(dentry, &inode->i_dentry, d_alias) {
 		around = READ_ONCE(READ_ONCE(dentry->d_parent)->d_inode);
 		work = around && inode_state_read_once(around) & I_OVL_INUSE &&
-		       (!strcmp(dentry->d_name.name, "work") ||
-			!strcmp(dentry->d_name.name, "index"));
+		       is_name_of_work(dentry);
 	}
 	spin_unlock(&inode->i_lock);
 	rcu_read_unlock();
@@ -101,6 +106,28 @@ VSERVER_WRAP(int, vfs_set_acl, struct mnt_idmap *idmap, struct dentry *dentry,
 	return error;
 }
 
+static bool becomes_work(const struct dentry *dentry, const struct dentry *name)
+{
+	const struct inode *inode = d_inode(dentry);
+
+	return inode && unlikely(is_barrier(inode)) && is_name_of_work(name) && is_inside();
+}
+
+/* By that name it would be open to an overlay, and be cleared out by one that is about to be mounted. */
+VSERVER_WRAP(int, security_inode_rename, struct inode *old_dir, struct dentry *old_dentry,
+	     struct inode *new_dir, struct dentry *new_dentry, unsigned int flags)
+{
+	int error = -EACCES;
+
+	vserver_inside(1);
+	if (!becomes_work(old_dentry, new_dentry) &&
+	    !((flags & RENAME_EXCHANGE) && becomes_work(new_dentry, old_dentry)))
+		error = vserver_orig_security_inode_rename(old_dir, old_dentry, new_dir,
+							   new_dentry, flags);
+	vserver_inside(-1);
+	return error;
+}
+
 /* Something else in its place would not be a barrier. */
 VSERVER_WRAP(int, security_sb_mount, const char *dev_name, const struct path *path,
 	     const char *type, unsigned long flags, void *data)
@@ -137,19 +164,22 @@ VSERVER_WRAP(int, security_sb_pivotroot, const struct path *old_path, const stru
 }
 
 /*
- * A file handle leads to a file without a walk. Who is inside has no use for those of file systems; the
- * kernel's own that have handles (of processes, of namespaces) say themselves who may open them.
+ * A file handle leads to a file without a walk. Who is inside has no use for those of file systems, nor
+ * for the system calls that XFS has for its own; the kernel's own that have handles (of
+ * processes, of namespaces) say themselves who may open them. An overlay looks for the origin of its
+ * files by a handle, with the rights of who has mounted it.
  */
 VSERVER_WRAP(struct dentry *, exportfs_decode_fh_raw, struct vfsmount *mnt, struct fid *fid,
 	     int fh_len, int fileid_type, unsigned int flags,
 	     int (*acceptable)(void *context, struct dentry *dentry), void *context)
 {
 	const struct export_operations *operations = mnt->mnt_sb->s_export_op;
+	bool of_overlay = current_cred() != current_real_cred() &&
+			  (unsigned long)acceptable != vserver_at_vfs_dentry_acceptable;
 	struct dentry *dentry = ERR_PTR(-EPERM);
 
 	vserver_inside(1);
-	if ((unsigned long)acceptable != vserver_at_vfs_dentry_acceptable ||
-	    (operations && operations->permission) || !is_inside())
+	if (of_overlay || (operations && operations->permission) || !is_inside())
 		dentry = vserver_orig_exportfs_decode_fh_raw(mnt, fid, fh_len, fileid_type, flags,
 							     acceptable, context);
 	vserver_inside(-1);

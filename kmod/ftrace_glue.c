@@ -52,6 +52,7 @@
 	W(capable_wrt_inode_uidgid)		\
 	W(chmod_common)				\
 	W(vfs_set_acl)				\
+	W(security_inode_rename)		\
 	W(security_sb_mount)			\
 	W(security_move_mount)			\
 	W(security_sb_pivotroot)		\

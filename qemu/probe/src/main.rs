@@ -11,6 +11,8 @@ mod module;
 mod rows;
 mod site;
 mod sys;
+mod terminal;
+mod tree;
 
 use anyhow::{ensure, Result};
 use clap::Parser;

@@ -9,6 +9,8 @@ use crate::{
     module,
     site::Site,
     sys::{self, First, Program},
+    terminal,
+    tree::Tree,
 };
 use anyhow::{ensure, Context, Result};
 use nix::{
@@ -17,6 +19,7 @@ use nix::{
         signal::kill,
         socket::SockType,
         stat::{stat, Mode},
+        termios::tcgetattr,
         uio::pread,
         wait::{waitpid, WaitStatus},
     },
@@ -111,6 +114,24 @@ pub const ROWS: &[Row] = &[
     Row::new("open", "open and close of a file", 2000, |s| {
         s.each(|| Ok(open(SOME_FILE, OFlag::O_RDONLY, Mode::empty()).map(drop)?))
     }),
+    Row::new(
+        "walk",
+        "stat of a file below eight directories",
+        2000,
+        |s| {
+            let tree = Tree::new(false)?;
+            s.each(|| Ok(stat(tree.file.as_c_str()).map(drop)?))
+        },
+    ),
+    Row::new(
+        "walk-by-right",
+        "the same by root, one directory is another user's alone",
+        2000,
+        |s| {
+            let tree = Tree::new(true)?;
+            s.each(|| Ok(stat(tree.file.as_c_str()).map(drop)?))
+        },
+    ),
     Row::new("read", "read of 64 bytes of a file", 2000, |s| {
         let file = File::open(SOME_FILE.to_str()?)?;
         let mut bytes = [0; 64];
@@ -202,6 +223,16 @@ pub const ROWS: &[Row] = &[
             }
             Ok(())
         })
+    }),
+    Row::new(
+        "pty",
+        "a pseudo-terminal: open, open the other end, close both",
+        500,
+        |s| s.each(|| terminal::pair().map(drop)),
+    ),
+    Row::new("tcgets", "tcgetattr of a pseudo-terminal", 2000, |s| {
+        let (_master, other) = terminal::pair()?;
+        s.each(|| Ok(tcgetattr(&other).map(drop)?))
     }),
     Row::new(
         "exec",

@@ -15,7 +15,8 @@ use std::{
 };
 
 /// The names under which the one binary is called.
-const COMMANDS: [&str; 6] = [
+const COMMANDS: [&str; 7] = [
+    "capchroot",
     "chbind",
     "chcontext",
     "reducecap",
@@ -111,8 +112,14 @@ pub fn programs() -> Result<Programs> {
 }
 
 /// Modules of Debian's kernel that tests load, by name or through the kernel when it needs one.
-const MODULES: [&str; 17] = [
+const MODULES: [&str; 23] = [
     "overlay",
+    "loop",
+    "xfs",
+    "btrfs",
+    "xor",
+    "raid6_pq",
+    "libblake2b",
     "dummy",
     "veth",
     "llc",

@@ -4,8 +4,9 @@
 //! somewhere by a path, on several file systems.
 
 use crate::{
-    fixture::{child, confine, ensure, enter, equal, inside, words, Outcome},
-    syscalls::{own, syscall},
+    filesystem::{disk, mounted, private_mounts},
+    fixture::{child, confine, ensure, enter, equal, inside, words, Outcome, Sitter},
+    syscalls::{ioctl, own, syscall},
     test, Test,
 };
 use nix::{
@@ -26,77 +27,84 @@ use std::{
 };
 use vserver_uapi::*;
 
+mod handles;
+mod mounts;
+mod overlays;
+
 pub const TESTS: &[Test] = &[
-    test("barrier::host_walks_through", 60, || everywhere(host)),
-    test("barrier::walks", 60, || everywhere(walks)),
+    test("barrier::host_walks_through", 120, || everywhere(host)),
+    test("barrier::walks", 120, || everywhere(walks)),
     test("barrier::changes", 60, || everywhere(changes)),
-    test("barrier::mounts", 60, || everywhere(mounts)),
-    test("barrier::handles", 60, || everywhere(handles)),
+    test("barrier::mounts", 60, || everywhere(mounts::mounts)),
+    test("barrier::handles", 120, handles::everywhere),
+    test("barrier::handles_of_xfs", 60, || on("xfs", handles::of_xfs)),
     test("barrier::from_below", 60, || everywhere(from_below)),
     test("barrier::from_a_chroot", 60, || everywhere(from_a_chroot)),
     test("barrier::others_are_none", 60, || everywhere(others)),
-    test("barrier::overlays_work", 60, overlays_work),
+    test("barrier::overlays_work", 60, overlays::writable),
+    test("barrier::not_their_work", 60, || {
+        on("tmpfs", overlays::not_their_work)
+    }),
+    test("barrier::snapshots", 60, || on("btrfs", mounts::snapshots)),
+    test("barrier::mapped_mounts", 120, || everywhere(mounts::mapped)),
 ];
 
 const PLACE: &str = "/tmp/barrier";
 
 /// Where the file systems are tried: the barrier is `top/wall`, and behind it `one` and `two`.
-const TOP: &str = "/tmp/barrier/top";
-const WALL: &str = "/tmp/barrier/top/wall";
-const ONE: &str = "/tmp/barrier/top/wall/one";
+pub const TOP: &str = "/tmp/barrier/top";
+pub const WALL: &str = "/tmp/barrier/top/wall";
+pub const ONE: &str = "/tmp/barrier/top/wall/one";
 
 /// Any context but 0, with every capability.
 const INSIDE: [i32; 2] = [100, CONTEXT_SPECTATOR];
 
+/// What a barrier is tried on.
+const KINDS: [&str; 5] = ["tmpfs", "overlay", "ext4", "xfs", "btrfs"];
+
+/// An overlay whose files have handles.
+const EXPORTED: &str = "overlay,index=on,nfs_export=on";
+
 /// Mounts a file system at `TOP`, for this process alone, after something has been put in its lower layer.
 fn place(kind: &str, fill: impl FnOnce() -> Outcome) -> Outcome {
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).map_err(words)?;
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mounted(None, "/", None, private, "")?;
+    private_mounts()?;
     fs::create_dir_all(PLACE).map_err(words)?;
     mounted(Some("tmpfs"), PLACE, None, MsFlags::empty(), "mode=755")?;
     for part in ["top", "lower", "upper", "work"] {
         fs::create_dir(format!("{PLACE}/{part}")).map_err(words)?;
     }
     fill()?;
-    let layers = format!("lowerdir={PLACE}/lower,upperdir={PLACE}/upper,workdir={PLACE}/work");
-    let data = if kind == "overlay" {
-        &layers
-    } else {
-        "mode=755"
-    };
-    mounted(Some(kind), TOP, None, MsFlags::empty(), data)
+    let mut layers = format!("lowerdir={PLACE}/lower,upperdir={PLACE}/upper,workdir={PLACE}/work");
+    let (kind, options) = kind.split_at(kind.find(',').unwrap_or(kind.len()));
+    layers += options;
+    match kind {
+        "overlay" => mounted(Some(kind), TOP, None, MsFlags::empty(), &layers),
+        "tmpfs" => mounted(Some(kind), TOP, None, MsFlags::empty(), "mode=755"),
+        kind => disk(kind, TOP),
+    }
 }
 
 /// Runs something with a barrier on each kind of file system.
 fn everywhere(run: fn() -> Outcome) -> Outcome {
-    for kind in ["tmpfs", "overlay"] {
-        child(|| {
-            place(kind, || Ok(()))?;
-            for name in ["one", "two"] {
-                fs::create_dir_all(format!("{WALL}/{name}/folder")).map_err(words)?;
-                fs::write(format!("{WALL}/{name}/file"), name).map_err(words)?;
-            }
-            fs::set_permissions(WALL, Permissions::from_mode(0o000)).map_err(words)?;
-            run().map(|()| String::new())
-        })
-        .map_err(|text| format!("{kind}: {text}"))?;
-    }
-    Ok(())
+    KINDS.into_iter().try_for_each(|kind| on(kind, run))
 }
 
-fn mounted(
-    kind: Option<&str>,
-    target: &str,
-    source: Option<&str>,
-    flags: MsFlags,
-    data: &str,
-) -> Outcome {
-    try_mount(kind, target, source, flags, data)
-        .map_err(|errno| format!("mounting {kind:?} on {target}: {errno}"))
+/// Runs something with a barrier on one.
+pub fn on(kind: &str, run: impl FnOnce() -> Outcome) -> Outcome {
+    child(|| {
+        place(kind, || Ok(()))?;
+        for name in ["one", "two"] {
+            fs::create_dir_all(format!("{WALL}/{name}/folder")).map_err(words)?;
+            fs::write(format!("{WALL}/{name}/file"), name).map_err(words)?;
+        }
+        fs::set_permissions(WALL, Permissions::from_mode(0o000)).map_err(words)?;
+        run().map(|()| String::new())
+    })
+    .map(drop)
+    .map_err(|text| format!("{kind}: {text}"))
 }
 
-fn try_mount(
+pub fn try_mount(
     kind: Option<&str>,
     target: &str,
     source: Option<&str>,
@@ -106,20 +114,20 @@ fn try_mount(
     mount(source.or(kind), target, kind, flags, Some(data))
 }
 
-fn refused<T>(what: &str, got: Result<T, std::io::Error>) -> Outcome {
+pub fn refused<T>(what: &str, got: Result<T, std::io::Error>) -> Outcome {
     let got = got.map(drop).map_err(|error| error.raw_os_error());
     equal(what, got, Err(Some(libc::EACCES)))
 }
 
-fn denied<T>(what: &str, got: Result<T, Errno>) -> Outcome {
+pub fn denied<T>(what: &str, got: Result<T, Errno>) -> Outcome {
     equal(what, got.map(drop), Err(Errno::EACCES))
 }
 
-fn path_fd(path: &str) -> Result<OwnedFd, Errno> {
+pub fn path_fd(path: &str) -> Result<OwnedFd, Errno> {
     open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
 }
 
-fn open_at(at: &impl AsFd, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
+pub fn open_at(at: &impl AsFd, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
     nix::fcntl::openat(at, path, flags | OFlag::O_CLOEXEC, Mode::empty())
 }
 
@@ -304,105 +312,6 @@ fn set_acl(path: &str) -> Result<(), Errno> {
     syscall(libc::SYS_setxattr, arguments).map(drop)
 }
 
-fn mounts() -> Outcome {
-    // On the host the list could be set, or the refusal inside would prove nothing.
-    fs::create_dir(format!("{TOP}/free")).map_err(words)?;
-    equal(
-        "access control list",
-        set_acl(&format!("{TOP}/free")),
-        Ok(()),
-    )?;
-    inside(100, || {
-        let free = format!("{TOP}/free");
-        let (bind, none) = (MsFlags::MS_BIND, MsFlags::empty());
-        denied("on it", try_mount(Some("tmpfs"), WALL, None, none, ""))?;
-        denied("bind on it", try_mount(None, WALL, Some(&free), bind, ""))?;
-        denied(
-            "bind from below",
-            try_mount(None, &free, Some(ONE), bind, ""),
-        )?;
-        // Seen from somewhere else it is the same wall.
-        mounted(None, &free, Some(WALL), bind, "")?;
-        refused("bound", fs::read_dir(&free))?;
-        refused("through it", fs::metadata(format!("{free}/one")))?;
-        umount2(free.as_str(), MntFlags::MNT_DETACH).map_err(words)?;
-        let up = format!("{PLACE}/up");
-        for part in [&up, &format!("{PLACE}/up/u"), &format!("{PLACE}/up/w")] {
-            fs::create_dir(part).map_err(words)?;
-        }
-        let layers = format!("lowerdir={WALL},upperdir={up}/u,workdir={up}/w");
-        if try_mount(Some("overlay"), &free, None, none, &layers).is_ok() {
-            let listed = fs::read_dir(&free).map(|list| list.flatten().count());
-            ensure("a layer of another", matches!(listed, Err(_) | Ok(0)))?;
-            ensure("through it", fs::read(format!("{free}/one/file")).is_err())?;
-            umount2(free.as_str(), MntFlags::MNT_DETACH).map_err(words)?;
-        }
-        // Below a layer in which it is open.
-        fs::create_dir(format!("{up}/u/wall")).map_err(words)?;
-        let layers = format!("lowerdir={TOP},upperdir={up}/u,workdir={up}/w");
-        if try_mount(Some("overlay"), &free, None, none, &layers).is_ok() {
-            let through = fs::read(format!("{free}/wall/one/file"));
-            ensure("through an open one", through.is_err())?;
-            let listed = fs::read_dir(format!("{free}/wall")).map(|list| list.flatten().count());
-            ensure("an open one", matches!(listed, Err(_) | Ok(0)))?;
-            // The overlay itself works.
-            fs::create_dir_all(format!("{up}/u/made")).map_err(words)?;
-            umount2(free.as_str(), MntFlags::MNT_DETACH).map_err(words)?;
-        }
-        Ok(())
-    })
-}
-
-/// name_to_handle_at: a handle and the mount's number.
-fn handle_of(path: &str) -> Result<[u8; 136], Errno> {
-    let path = CString::new(path).map_err(|_| Errno::EINVAL)?;
-    let mut handle = [0u8; 136];
-    handle[0] = 128;
-    let mut mount = 0i32;
-    let arguments = [
-        libc::AT_FDCWD as usize,
-        path.as_ptr() as usize,
-        handle.as_mut_ptr() as usize,
-        std::ptr::from_mut(&mut mount) as usize,
-        0,
-        0,
-    ];
-    syscall(libc::SYS_name_to_handle_at, arguments).map(|_| handle)
-}
-
-fn open_handle(at: &OwnedFd, handle: &[u8; 136]) -> Result<OwnedFd, Errno> {
-    let flags = libc::O_RDONLY as usize;
-    let arguments = [
-        at.as_raw_fd() as usize,
-        handle.as_ptr() as usize,
-        flags,
-        0,
-        0,
-        0,
-    ];
-    syscall(libc::SYS_open_by_handle_at, arguments).map(|fd| own(fd as i32))
-}
-
-/// A handle, which can be guessed, opens nothing inside.
-fn handles() -> Outcome {
-    let path = format!("{ONE}/file");
-    let Ok(handle) = handle_of(&path) else {
-        // Overlays have handles only when they are told to.
-        return Ok(());
-    };
-    let top = fs::File::open(TOP).map_err(words)?;
-    let top = OwnedFd::from(top);
-    open_handle(&top, &handle).map_err(|errno| format!("on the host: {errno}"))?;
-    for context in INSIDE {
-        inside(context, || {
-            denied("name_to_handle_at", handle_of(&path))?;
-            let got = open_handle(&top, &handle).map(drop);
-            equal("open_by_handle_at", got, Err(Errno::ESTALE))
-        })?;
-    }
-    Ok(())
-}
-
 /// From a place behind it there is no way up.
 fn from_below() -> Outcome {
     for context in INSIDE {
@@ -480,33 +389,6 @@ fn from_a_chroot() -> Outcome {
         Ok(String::new())
     });
     out.map(drop)
-}
-
-/// An overlay has a directory of that mode for itself: who is inside writes to it as ever.
-fn overlays_work() -> Outcome {
-    child(|| {
-        place("overlay", || {
-            fs::create_dir(format!("{PLACE}/lower/folder")).map_err(words)?;
-            for file in ["file", "gone", "folder/file"] {
-                fs::write(format!("{PLACE}/lower/{file}"), "x").map_err(words)?;
-            }
-            Ok(())
-        })?;
-        inside(100, || {
-            fs::write(format!("{TOP}/file"), "copied up").map_err(words)?;
-            fs::write(format!("{TOP}/folder/file"), "too").map_err(words)?;
-            fs::remove_file(format!("{TOP}/gone")).map_err(words)?;
-            fs::write(format!("{TOP}/gone"), "back").map_err(words)?;
-            fs::create_dir(format!("{TOP}/folder/new")).map_err(words)?;
-            // By its own path it is a barrier like any other.
-            refused(
-                "the work",
-                fs::read_dir(Path::new(PLACE).join("work").join("work")),
-            )
-        })?;
-        Ok(String::new())
-    })
-    .map(drop)
 }
 
 /// Only 000 is a barrier: root inside is root in all other directories.

@@ -2,12 +2,15 @@
 
 //! The tests that run inside the guest. `--list` prints `NAME SECONDS` per line; `NAME` runs one:
 //! status 0 it passed, 77 it was skipped (the last line says why), anything else it failed.
-//! `--status` prints `/proc/self/status`: what some tests start as another program.
+//! `--status` prints `/proc/self/status` and `--chroot` what chroot() says: what some tests start as
+//! another program.
 
 mod barrier;
 mod caps;
+mod chroot;
 mod context;
 mod device;
+mod filesystem;
 mod fixture;
 mod inet;
 mod limits;
@@ -69,6 +72,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         inet::TESTS,
         names::TESTS,
         barrier::TESTS,
+        chroot::TESTS,
         pty::TESTS,
         terminal::TESTS,
         netdev::TESTS,
@@ -114,6 +118,10 @@ fn main() {
             "{}",
             std::fs::read_to_string("/proc/self/status").unwrap_or_default()
         );
+        return;
+    }
+    if argument == "--chroot" {
+        println!("{:?}", nix::unistd::chroot("/"));
         return;
     }
     let Some(test) = all().find(|test| test.name == argument) else {

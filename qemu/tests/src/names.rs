@@ -264,7 +264,7 @@ fn attached_before() -> Outcome {
 }
 
 /// kB of memory that is shared.
-fn shared() -> Result<u64, String> {
+pub fn shared() -> Result<u64, String> {
     let text = std::fs::read_to_string("/proc/meminfo").map_err(words)?;
     text.lines()
         .find_map(|line| line.strip_prefix("Shmem:")?.split_whitespace().next())

@@ -4,13 +4,13 @@
 //! told which addresses there are, except where the test is about that.
 
 use crate::{
+    filesystem::{mounted, private_mounts, SERVERS},
     fixture::{child, confine, ensure, enter, equal, until_empty, words, Outcome, Sitter},
     inet::{addresses, A, A6, B, B6, HOST, HOST6},
     test, Test,
 };
 use nix::{
-    mount::{mount, MsFlags},
-    sched::{unshare, CloneFlags},
+    mount::MsFlags,
     sys::signal::{kill, Signal},
     unistd::{chdir, chroot, Pid},
 };
@@ -30,21 +30,22 @@ mod iperf3;
 mod nginx;
 mod openssh;
 mod postgresql;
+mod postgresql_sysv;
 mod python;
 mod redis;
 
 pub const TESTS: &[Test] = &[
     test("programs::nginx", 180, || both(nginx::run)),
     test("programs::postgresql", 300, || both(postgresql::run)),
+    test("programs::postgresql_sysv", 480, || {
+        both(postgresql_sysv::run)
+    }),
     test("programs::redis", 180, || both(redis::run)),
     test("programs::openssh", 180, || both(openssh::run)),
     test("programs::dnsmasq", 180, || both(dnsmasq::run)),
     test("programs::iperf3", 180, || both(iperf3::run)),
     test("programs::python", 180, || both(python::run)),
 ];
-
-/// The Debian file system, read-only: see the runner's `guest.rs`.
-const SERVERS: &str = "/servers";
 
 /// Where each place has a file system of its own on top of that. What is written goes with the test.
 const PLACES: &str = "/vservers";
@@ -79,10 +80,8 @@ struct World {
 fn both(run: fn(&World) -> Outcome) -> Outcome {
     addresses()?;
     until_empty()?;
-    unshare(CloneFlags::CLONE_NEWNS).map_err(words)?;
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mounted(None, Path::new("/"), None, private, "")?;
-    mounted(Some("tmpfs"), Path::new(PLACES), None, MsFlags::empty(), "")?;
+    private_mounts()?;
+    mounted(Some("tmpfs"), PLACES, None, MsFlags::empty(), "")?;
     let world = World {
         contexts: [
             Place::new("one", 100, [A, A6])?,
@@ -106,18 +105,6 @@ fn both(run: fn(&World) -> Outcome) -> Outcome {
     outcome.and(until_empty())
 }
 
-fn mounted(
-    kind: Option<&str>,
-    target: &Path,
-    source: Option<&Path>,
-    flags: MsFlags,
-    data: &str,
-) -> Outcome {
-    let source = source.or(kind.map(Path::new));
-    mount(source, target, kind, flags, Some(data))
-        .map_err(|errno| format!("mounting {kind:?} on {}: {errno}", target.display()))
-}
-
 impl Place {
     fn new(
         name: &'static str,
@@ -135,11 +122,11 @@ impl Place {
             base = base.display()
         );
         mounted(Some("overlay"), &root, None, none, &layers)?;
-        mounted(Some("proc"), &root.join("proc"), None, none, "")?;
+        mounted(Some("proc"), root.join("proc"), None, none, "")?;
         for folder in ["dev", "dev/pts"] {
             let from = Path::new("/").join(folder);
             let bind = MsFlags::MS_BIND;
-            mounted(None, &root.join(folder), Some(&from), bind, "")?;
+            mounted(None, root.join(folder), Some(&from), bind, "")?;
         }
         let shared = root.join("dev/shm");
         mounted(Some("tmpfs"), &shared, None, none, "mode=1777")?;

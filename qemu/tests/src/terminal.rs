@@ -225,8 +225,17 @@ fn at_a_shell(session: fn(Terminal) -> Outcome) -> Outcome {
     let outcome = child(|| {
         furnish()?;
         let mut terminal = Terminal::new(&[
-            "chcontext", "--silent", "--secure", "--ctx", CONTEXT, "chroot", "/servers", "bash",
-            "--norc", "--noprofile", "-i",
+            "chcontext",
+            "--silent",
+            "--secure",
+            "--ctx",
+            CONTEXT,
+            "chroot",
+            "/servers",
+            "bash",
+            "--norc",
+            "--noprofile",
+            "-i",
         ])?;
         terminal.until(PROMPT)?;
         session(terminal).map(|()| String::new())
@@ -308,7 +317,8 @@ fn resize(mut terminal: Terminal) -> Outcome {
         terminal.until(PROMPT)?;
     }
     // Who is in the foreground hears of it.
-    terminal.begin("bash -c 'trap \"stty size; exit\" WINCH; echo set; while :; do sleep 0.1; done'")?;
+    terminal
+        .begin("bash -c 'trap \"stty size; exit\" WINCH; echo set; while :; do sleep 0.1; done'")?;
     terminal.until("set\r\n")?;
     terminal.resize(33, 77)?;
     terminal.until("33 77\r\n")?;
@@ -331,7 +341,10 @@ fn settings(mut terminal: Terminal) -> Outcome {
     // What opens the terminal by name, in whatever way.
     terminal.run("exec 3>/dev/tty; echo one >&3; echo two >/dev/stderr; exec 3>&-")?;
     let name = terminal.run("echo three >$(tty) && echo done")?;
-    ensure(&format!("{name:?}"), name.contains("\nthree\r") && name.contains("\ndone\r"))
+    ensure(
+        &format!("{name:?}"),
+        name.contains("\nthree\r") && name.contains("\ndone\r"),
+    )
 }
 
 fn end_of_file(mut terminal: Terminal) -> Outcome {
@@ -358,7 +371,9 @@ fn hang_up(mut terminal: Terminal) -> Outcome {
     let by = WaitStatus::Signaled(leader, Signal::SIGHUP, false);
     equal("the shell's end", end_of(leader)?, by)?;
     until("both jobs have heard of it", || {
-        Ok(["before\n", "behind\n"].iter().all(|who| heard().contains(who)))
+        Ok(["before\n", "behind\n"]
+            .iter()
+            .all(|who| heard().contains(who)))
     })?;
     // Who has a session of his own stays, as on the host.
     let kill = Command::new("chcontext")

@@ -15,6 +15,7 @@ use std::{
 };
 use vserver_uapi::*;
 
+mod capchroot;
 mod chbind;
 mod chcontext;
 mod errors;
@@ -23,6 +24,7 @@ mod show;
 mod vkill;
 
 pub const TESTS: &[&[Test]] = &[
+    capchroot::TESTS,
     chbind::TESTS,
     chcontext::TESTS,
     reducecap::TESTS,

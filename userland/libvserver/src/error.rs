@@ -2,7 +2,9 @@
 
 //! Errors: what failed, of which kind it is, and what the reader can do about it.
 
+use crate::account;
 use crate::addresses::Fault;
+use crate::root;
 use nix::errno::Errno;
 use serde::Deserialize;
 use serde::Serialize;
@@ -174,6 +176,12 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
+    /// The root directory cannot be changed, or not be trusted.
+    #[error("{0}")]
+    Root(root::Fault),
+    /// A user of another root is not there, or cannot be become.
+    #[error("{0}")]
+    Account(account::Fault),
     /// The helper process could not be used.
     #[error("cannot run the helper process: {0}")]
     Helper(String),
@@ -187,6 +195,18 @@ pub enum Error {
         /// Its hint.
         hint: Option<String>,
     },
+}
+
+impl From<root::Fault> for Error {
+    fn from(fault: root::Fault) -> Self {
+        Self::Root(fault)
+    }
+}
+
+impl From<account::Fault> for Error {
+    fn from(fault: account::Fault) -> Self {
+        Self::Account(fault)
+    }
 }
 
 impl Error {
@@ -211,10 +231,21 @@ impl Error {
             Self::UnknownName { .. }
             | Self::BadBroadcast(_)
             | Self::NoAddress(_)
-            | Self::NoBroadcast(_) => Kind::NotFound,
+            | Self::NoBroadcast(_)
+            | Self::Account(account::Fault::Unknown(_) | account::Fault::NoUsers(_)) => {
+                Kind::NotFound
+            }
+            Self::Root(root::Fault::Change { errno, .. })
+            | Self::Account(account::Fault::Become { errno, .. }) => match errno {
+                Errno::EPERM | Errno::EACCES => Kind::Refused,
+                Errno::ENOENT | Errno::ENOTDIR => Kind::NotFound,
+                _ => Kind::Failure,
+            },
             Self::FlagsUnsupported { .. }
             | Self::Interface { .. }
             | Self::Read { .. }
+            | Self::Root(_)
+            | Self::Account(_)
             | Self::Helper(_) => Kind::Failure,
             Self::Remote { kind, .. } => *kind,
         }
@@ -262,6 +293,8 @@ impl Error {
             Self::NoBroadcast(_) => "give the address itself, such as 10.0.0.255",
             Self::Interface { .. } => "give the address itself",
             Self::Read { .. } => "check that /proc is mounted",
+            Self::Root(fault) => fault.hint(),
+            Self::Account(fault) => fault.hint(),
             Self::Helper(_) => "check that /proc is mounted and that processes can be started",
             Self::Remote { hint, .. } => return hint.clone(),
         };

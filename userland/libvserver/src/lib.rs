@@ -7,6 +7,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod account;
 pub mod addresses;
 pub mod capability;
 pub mod context;
@@ -20,8 +21,10 @@ mod ioctl;
 pub mod lane;
 pub mod names;
 pub mod process;
+pub mod root;
 pub mod spectator;
 
+pub use account::Account;
 pub use addresses::Address;
 pub use addresses::Ipv4root;
 pub use capability::CapabilitySet;
@@ -33,5 +36,6 @@ pub use flags::Flags;
 pub use interface::Interface;
 pub use lane::Lane;
 pub use names::Names;
+pub use root::Root;
 pub use spectator::Spectator;
 pub use vserver_uapi as uapi;

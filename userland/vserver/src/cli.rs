@@ -3,6 +3,7 @@
 //! Which command is meant, its options, and what its errors look like.
 
 use crate::commands::barrier::Barrier;
+use crate::commands::capchroot::Capchroot;
 use crate::commands::chbind::Chbind;
 use crate::commands::chcontext::Chcontext;
 use crate::commands::info::Info;
@@ -33,7 +34,7 @@ use std::str::FromStr;
         2    wrong usage\n  \
         3    the kernel module is not loaded\n  \
         4    not permitted\n  \
-        125  chbind, chcontext and reducecap themselves failed\n  \
+        125  capchroot, chbind, chcontext and reducecap themselves failed\n  \
         126  the command was found but cannot be executed\n  \
         127  the command was not found"
 )]
@@ -45,6 +46,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Barrier(Barrier),
+    Capchroot(Capchroot),
     Chbind(Chbind),
     Chcontext(Chcontext),
     Reducecap(Reducecap),
@@ -58,6 +60,7 @@ impl Command {
     fn verb(&self) -> &dyn Verb {
         match self {
             Self::Barrier(verb) => verb,
+            Self::Capchroot(verb) => verb,
             Self::Chbind(verb) => verb,
             Self::Chcontext(verb) => verb,
             Self::Reducecap(verb) => verb,
@@ -73,6 +76,7 @@ impl Command {
 /// is parsed alone: that is less to build on the path of every `chcontext`.
 pub(crate) fn parse(mut args: Vec<OsString>) -> Result<Command, clap::Error> {
     match program(&args).as_str() {
+        "capchroot" => Capchroot::try_parse_from(args).map(Command::Capchroot),
         "chbind" => Chbind::try_parse_from(args).map(Command::Chbind),
         "chcontext" => Chcontext::try_parse_from(args).map(Command::Chcontext),
         "reducecap" => {
@@ -157,6 +161,7 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+        Capchroot::command().debug_assert();
         Chbind::command().debug_assert();
         Chcontext::command().debug_assert();
         Reducecap::command().debug_assert();
@@ -194,6 +199,16 @@ mod tests {
         ] {
             assert!(
                 matches!(parse(args(line)), Ok(Command::Chbind(_))),
+                "{line}"
+            );
+        }
+        for line in [
+            "capchroot /vservers/one true",
+            "/usr/lib/vserver/capchroot --nochroot --suid bob . true --suid",
+            "vserver capchroot --suid 1000 -- . -x",
+        ] {
+            assert!(
+                matches!(parse(args(line)), Ok(Command::Capchroot(_))),
                 "{line}"
             );
         }
@@ -242,6 +257,11 @@ mod tests {
             "chcontext --bcast 10.0.0.255 true",
             "chcontext --ip 10.0.0.300 true",
             "chbind true",
+            "capchroot",
+            "capchroot /vservers/one",
+            "capchroot --suid bob",
+            "capchroot --suid bob /vservers/one",
+            "capchroot --chroot /vservers/one true",
             "reducecap --secrue true",
             "reducecap --CAP_FOO true",
             "reducecap --json true",
@@ -276,6 +296,7 @@ mod tests {
         let mut cli = Cli::command().term_width(100);
         let commands = [
             Barrier::command(),
+            Capchroot::command(),
             Chbind::command(),
             Chcontext::command(),
             Reducecap::command(),

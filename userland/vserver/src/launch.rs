@@ -40,9 +40,17 @@ impl std::error::Error for LaunchError {}
 
 /// Replace this process by the command; returns only when that fails.
 pub(crate) fn exec(command: &[OsString]) -> LaunchError {
+    exec_with(command, [])
+}
+
+/// The same, with these variables of the environment changed.
+pub(crate) fn exec_with<'a>(
+    command: &[OsString],
+    environment: impl IntoIterator<Item = (&'static str, &'a OsStr)>,
+) -> LaunchError {
     let (program, args) = command.split_first().expect("clap requires a command");
     LaunchError {
-        source: Command::new(program).args(args).exec(),
+        source: Command::new(program).args(args).envs(environment).exec(),
         program: program.clone(),
     }
 }

@@ -17,6 +17,44 @@ host all all fd77::/16 trust
 const WHO: &str =
     "select host(inet_server_addr()), inet_server_port(), host(inet_client_addr()), who from it";
 
+/// The server as Debian packages it.
+pub struct Server {
+    /// Its major version, which is in the names of all its directories.
+    pub version: String,
+}
+
+impl Server {
+    /// Looks for it.
+    pub fn find(place: &Place) -> Result<Self, String> {
+        let version = fs::read_dir(place.root.join("etc/postgresql"))
+            .map_err(words)?
+            .find_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .ok_or("Debian's package has made no cluster")?;
+        Ok(Self { version })
+    }
+
+    /// One of its programs, as its user.
+    fn program<'a>(&self, path: &'a mut String, program: &str) -> [&'a str; 5] {
+        *path = format!("/usr/lib/postgresql/{}/bin/{program}", self.version);
+        let [user, group] = ["--reuid=postgres", "--regid=postgres"];
+        ["setpriv", user, group, "--init-groups", path]
+    }
+
+    /// Starts it.
+    pub fn start(&self, place: &Place, options: &[&str]) -> Outcome {
+        let mut path = String::new();
+        place.start(&[&self.program(&mut path, "postgres"), options].concat())
+    }
+
+    /// Stops the one that has these data.
+    pub fn stop(&self, place: &Place, data: &str) -> Outcome {
+        let mut path = String::new();
+        let stop = ["stop", "-s", "-m", "fast", "-D", data];
+        let command = [&self.program(&mut path, "pg_ctl")[..], &stop].concat();
+        place.run(&command).map(drop)
+    }
+}
+
 fn psql(place: &Place, address: &str, sql: &str) -> Result<String, String> {
     let to = format!("host={address} user=postgres connect_timeout=60");
     place.run(&["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql, &to])
@@ -25,24 +63,15 @@ fn psql(place: &Place, address: &str, sql: &str) -> Result<String, String> {
 pub fn run(world: &World) -> Outcome {
     let [one, two] = &world.contexts;
     let told = format!("127.0.0.1, {}, {}", two.ipv4, two.ipv6);
-    let version = fs::read_dir(one.root.join("etc/postgresql"))
-        .map_err(words)?
-        .find_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .ok_or("Debian's package has made no cluster")?;
-    let cluster = format!("etc/postgresql/{version}/main");
+    let server = Server::find(one)?;
+    let cluster = format!("etc/postgresql/{}/main", server.version);
     for (place, listen) in [(one, "*"), (two, told.as_str())] {
         place.write(&format!("{cluster}/pg_hba.conf"), RULES)?;
         let made = ["install", "-d", "-opostgres", "/run/postgresql"];
         place.run(&made)?;
-        place.start(&[
-            "setpriv",
-            "--reuid=postgres",
-            "--regid=postgres",
-            "--init-groups",
-            &format!("/usr/lib/postgresql/{version}/bin/postgres"),
-            &format!("-cconfig_file=/{cluster}/postgresql.conf"),
-            &format!("-clisten_addresses={listen}"),
-        ])?;
+        let config = format!("-cconfig_file=/{cluster}/postgresql.conf");
+        let listen = format!("-clisten_addresses={listen}");
+        server.start(place, &[&config, &listen])?;
     }
     for place in &world.contexts {
         place.until_listening(5432)?;

@@ -3,11 +3,11 @@
 //! One binary by many names; without the module.
 
 use super::*;
-use crate::fixture::child;
-use nix::{
-    mount::{mount, MsFlags},
-    sched::{unshare, CloneFlags},
+use crate::{
+    filesystem::{mounted, private_mounts},
+    fixture::child,
 };
+use nix::mount::MsFlags;
 
 pub const TESTS: &[Test] = &[
     test("userland::without_the_module", 30, no_module),
@@ -15,10 +15,9 @@ pub const TESTS: &[Test] = &[
     test("userland::names_and_help", 30, names),
 ];
 
-const NONE: Option<&str> = None;
-
 /// Each command that needs the module.
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 9] = [
+    "capchroot --nochroot / true",
     "chbind --ip 127.0.0.1 true",
     "chcontext true",
     "chcontext --ctx 300 --disconnect true",
@@ -32,9 +31,8 @@ const COMMANDS: [&str; 8] = [
 /// Runs something with a /dev of its own, which is empty.
 fn with_empty_dev(run: impl FnOnce() -> Outcome) -> Outcome {
     child(|| {
-        unshare(CloneFlags::CLONE_NEWNS).map_err(words)?;
-        mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).map_err(words)?;
-        mount(Some("tmpfs"), "/dev", Some("tmpfs"), MsFlags::empty(), NONE).map_err(words)?;
+        private_mounts()?;
+        mounted(Some("tmpfs"), "/dev", None, MsFlags::empty(), "")?;
         run().map(|()| String::new())
     })
     .map(drop)
@@ -78,6 +76,7 @@ fn not_ours() -> Outcome {
 
 fn names() -> Outcome {
     for command in [
+        "capchroot",
         "chbind",
         "chcontext",
         "reducecap",

@@ -3,6 +3,7 @@
 //! The commands, one file each.
 
 pub(crate) mod barrier;
+pub(crate) mod capchroot;
 pub(crate) mod chbind;
 pub(crate) mod chcontext;
 pub(crate) mod info;
