@@ -160,6 +160,13 @@ impl Terminal {
         Ok(group)
     }
 
+    /// Starts a program that stays, and waits until it runs: as long as it is still the shell's
+    /// copy, it has the shell's signals.
+    fn stay(&mut self) -> Outcome {
+        self.press("bash -c 'echo be\"\"gun; exec sleep 1000'\n")?;
+        self.until("begun\r\n").map(drop)
+    }
+
     /// Types a command that stays, and waits until it is what keys go to.
     fn begin(&mut self, command: &str) -> Outcome {
         let shell = self.foreground()?;
@@ -246,7 +253,7 @@ fn at_a_shell(session: fn(Terminal) -> Outcome) -> Outcome {
 
 fn interrupt(mut terminal: Terminal) -> Outcome {
     // Nobody inside sees who made the terminal, and the shell has job control all the same.
-    terminal.begin("sleep 1000")?;
+    terminal.stay()?;
     terminal.press("\x03")?;
     terminal.until(PROMPT)?;
     equal("the status", terminal.value("$?")?, 130)?;
@@ -257,7 +264,7 @@ fn interrupt(mut terminal: Terminal) -> Outcome {
 }
 
 fn quit(mut terminal: Terminal) -> Outcome {
-    terminal.begin("sleep 1000")?;
+    terminal.stay()?;
     terminal.press("\x1c")?;
     terminal.until(PROMPT)?;
     equal("the status", terminal.value("$?")?, 131)
@@ -265,7 +272,7 @@ fn quit(mut terminal: Terminal) -> Outcome {
 
 fn job_control(mut terminal: Terminal) -> Outcome {
     let shell = terminal.foreground()?;
-    terminal.begin("sleep 1000")?;
+    terminal.stay()?;
     let job = terminal.foreground()?;
     terminal.press("\x1a")?;
     terminal.until("Stopped")?;
@@ -390,14 +397,11 @@ fn made_inside(mut terminal: Terminal) -> Outcome {
     let inner = terminal.run("tty")?;
     ensure(&format!("{inner:?}"), inner.contains("\n/dev/pts/"))?;
     // The outer terminal hands keys through, and the inner one makes signals of them.
-    let stays = "bash -c 'echo be\"\"gun; exec sleep 1000'\n";
-    terminal.press(stays)?;
-    terminal.until("begun")?;
+    terminal.stay()?;
     terminal.press("\x03")?;
     terminal.until(PROMPT)?;
     equal("the status", terminal.value("$?")?, 130)?;
-    terminal.press(stays)?;
-    terminal.until("begun")?;
+    terminal.stay()?;
     terminal.press("\x1a")?;
     terminal.until("Stopped")?;
     terminal.until(PROMPT)?;
