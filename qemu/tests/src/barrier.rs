@@ -36,6 +36,9 @@ pub const TESTS: &[Test] = &[
     test("barrier::walks", 120, || everywhere(walks)),
     test("barrier::changes", 60, || everywhere(changes)),
     test("barrier::mounts", 60, || everywhere(mounts::mounts)),
+    test("barrier::mounts_by_descriptor", 60, || {
+        everywhere(mounts::by_descriptor)
+    }),
     test("barrier::handles", 120, handles::everywhere),
     test("barrier::handles_of_xfs", 60, || on("xfs", handles::of_xfs)),
     test("barrier::from_below", 60, || everywhere(from_below)),

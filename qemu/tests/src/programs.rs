@@ -67,7 +67,7 @@ struct Place {
     ipv6: &'static str,
     root: PathBuf,
     /// Takes all that runs in the context with it. Nobody outside could.
-    _keeper: Option<Sitter>,
+    keeper: Option<Sitter>,
 }
 
 /// Two contexts, and the host as the one who comes from outside.
@@ -136,7 +136,7 @@ impl Place {
             ipv4,
             ipv6,
             root,
-            _keeper: match context {
+            keeper: match context {
                 CONTEXT_ROOT => None,
                 _ => Some(keeper(context, &[ipv4, ipv6])?),
             },

@@ -126,3 +126,60 @@ fn is_overlay() -> Result<bool, String> {
         .filesystem_type();
     Ok(kind == nix::sys::statfs::OVERLAYFS_SUPER_MAGIC)
 }
+
+/// What open_tree gives; OPEN_TREE_CLONE and AT_RECURSIVE.
+fn clone_tree(path: &str) -> Result<OwnedFd, Errno> {
+    let path = CString::new(path).map_err(|_| Errno::EINVAL)?;
+    let here = libc::AT_FDCWD as usize;
+    let arguments = [here, path.as_ptr() as usize, 0x8001, 0, 0, 0];
+    syscall(libc::SYS_open_tree, arguments).map(|fd| own(fd as i32))
+}
+
+/// A new tmpfs that is nowhere yet.
+fn new_tmpfs() -> Result<OwnedFd, Errno> {
+    let kind = c"tmpfs".as_ptr() as usize;
+    let system = own(syscall(libc::SYS_fsopen, [kind, 0, 0, 0, 0, 0])? as i32);
+    let system = system.as_raw_fd() as usize;
+    // FSCONFIG_CMD_CREATE
+    syscall(libc::SYS_fsconfig, [system, 6, 0, 0, 0, 0])?;
+    syscall(libc::SYS_fsmount, [system, 0, 0, 0, 0, 0]).map(|fd| own(fd as i32))
+}
+
+/// Puts such a mount somewhere; MOVE_MOUNT_F_EMPTY_PATH.
+fn move_to(tree: &OwnedFd, path: &str) -> Result<(), Errno> {
+    let path = CString::new(path).map_err(|_| Errno::EINVAL)?;
+    let empty = c"".as_ptr() as usize;
+    let here = libc::AT_FDCWD as usize;
+    let tree = tree.as_raw_fd() as usize;
+    let arguments = [tree, empty, here, path.as_ptr() as usize, 4, 0];
+    syscall(libc::SYS_move_mount, arguments).map(drop)
+}
+
+/// The newer calls, by which a mount is a descriptor before it is anywhere.
+pub fn by_descriptor() -> Outcome {
+    drop(clone_tree(ONE).map_err(|errno| format!("on the host: {errno}"))?);
+    let free = format!("{TOP}/free");
+    fs::create_dir(&free).map_err(words)?;
+    inside(100, || {
+        let tmpfs = new_tmpfs().map_err(words)?;
+        denied("on it", move_to(&tmpfs, WALL))?;
+        denied("below it", move_to(&tmpfs, ONE))?;
+        move_to(&tmpfs, &free).map_err(words)?;
+        umount2(free.as_str(), MntFlags::MNT_DETACH).map_err(words)?;
+        denied("from below", clone_tree(ONE))?;
+        for (from, below) in [(TOP, "wall"), (WALL, ".")] {
+            let tree = clone_tree(from).map_err(words)?;
+            let way = |beyond| format!("{below}/{beyond}");
+            for beyond in ["one", "one/file", "..", "."] {
+                let got = open_at(&tree, &way(beyond), OFlag::O_PATH);
+                denied(&format!("{from}: {beyond}"), got)?;
+            }
+            denied("list", open_at(&tree, below, OFlag::O_RDONLY))?;
+            move_to(&tree, &free).map_err(words)?;
+            let path = format!("{free}/{}", way("one"));
+            refused("where it is put", fs::metadata(path))?;
+            umount2(free.as_str(), MntFlags::MNT_DETACH).map_err(words)?;
+        }
+        Ok(())
+    })
+}
