@@ -35,9 +35,9 @@ static bool has_ring_file(void)
 /* A ring in memory needs no descriptor as long as a thread looks there. */
 static bool has_ring_memory(void)
 {
+	VMA_ITERATOR(vmi, current->mm, 0);
 	struct vm_area_struct *vma;
 	bool found = false;
-	VMA_ITERATOR(vmi, current->mm, 0);
 
 	mmap_read_lock(current->mm);
 	for_each_vma(vmi, vma) {
