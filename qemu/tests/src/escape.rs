@@ -63,8 +63,8 @@ static TOKEN: [u8; 16] = *b"a secret of host";
 /// What `--secure` gives up.
 const SECURE: u64 = {
     let numbers = [
-        9, 11, 12, 13, 14, 15, 16, 17, 20, 21, 22, 23, 24, 25, 27, 30, 32, 33, 34, 35, 36, 37, 38, 39,
-        40,
+        9, 11, 12, 13, 14, 15, 16, 17, 20, 21, 22, 23, 24, 25, 27, 30, 32, 33, 34, 35, 36, 37, 38,
+        39, 40,
     ];
     let (mut mask, mut at) = (0, 0);
     while at < numbers.len() {
@@ -170,7 +170,10 @@ fn place() -> Outcome {
     fs::write(SECRET, TOKEN).map_err(words)?;
     fs::write(format!("{ONE}/file"), "one").map_err(words)?;
     let number = stat("/dev/vserver").map_err(words)?.st_rdev;
-    let (device, mode) = (format!("{ONE}/dev/vserver"), Mode::from_bits_truncate(0o666));
+    let (device, mode) = (
+        format!("{ONE}/dev/vserver"),
+        Mode::from_bits_truncate(0o666),
+    );
     mknod(device.as_str(), SFlag::S_IFCHR, mode, number).map_err(words)?;
     fs::set_permissions(WALL, Permissions::from_mode(0o000)).map_err(words)
 }
@@ -202,16 +205,16 @@ impl Drop for Place {
 fn own_mounts() -> Outcome {
     unshare(CloneFlags::CLONE_NEWNS).map_err(words)?;
     let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).map_err(words)?;
+    let proc = format!("{ONE}/proc");
     mount(
-        none,
-        "/",
-        none,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        Some("proc"),
+        proc.as_str(),
+        Some("proc"),
+        MsFlags::empty(),
         none,
     )
-    .map_err(words)?;
-    let proc = format!("{ONE}/proc");
-    mount(Some("proc"), proc.as_str(), Some("proc"), MsFlags::empty(), none).map_err(words)
+    .map_err(words)
 }
 
 /// Goes inside, for good. The chroot comes first: nobody ever sees the process inside with the host's root.
@@ -250,7 +253,9 @@ pub fn tried(
 pub fn try_everywhere(way: &Way) -> Outcome {
     inet::addresses()?;
     let _place = Place::new()?;
-    let host = Sitter::new(CONTEXT_ROOT, 0, || way.beside.map_or(Ok(()), |beside| beside()))?;
+    let host = Sitter::new(CONTEXT_ROOT, 0, || {
+        way.beside.map_or(Ok(()), |beside| beside())
+    })?;
     let (free, kept): (_, fn(u64) -> Jail) = if way.chroot {
         (Jail::Chroot, Jail::Vserver)
     } else {

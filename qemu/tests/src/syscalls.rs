@@ -79,9 +79,7 @@ pub fn clone(flags: i32, run: fn() -> i32) -> Result<i32, Errno> {
     let stack = vec![0u128; 1 << 14].leak();
     let top = stack.as_mut_ptr_range().end;
     // SAFETY: The stack is the child's alone, and the caller waits for its end.
-    Errno::result(unsafe {
-        libc::clone(start, top.cast(), flags | libc::SIGCHLD, run as *mut _)
-    })
+    Errno::result(unsafe { libc::clone(start, top.cast(), flags | libc::SIGCHLD, run as *mut _) })
 }
 
 /// Ends the process without running anything of it.

@@ -4,11 +4,7 @@
 //! behind what is the host's, he is inside with it, and those who wait for him are root.
 
 use super::*;
-use crate::{
-    syscalls::own,
-    test,
-    visibility::call,
-};
+use crate::{syscalls::own, test, visibility::call};
 use nix::fcntl::{open, OFlag};
 use std::{
     os::fd::AsRawFd,
@@ -16,7 +12,9 @@ use std::{
 };
 
 pub const TESTS: &[Test] = &[
-    test("escape::arrival_with_the_hosts_root", 60, || arrives(with_root, &ALL)),
+    test("escape::arrival_with_the_hosts_root", 60, || {
+        arrives(with_root, &ALL)
+    }),
     test("escape::arrival_with_a_directory_of_the_host", 60, || {
         arrives(with_directory, &["cwd", "ptrace", "memory"])
     }),
@@ -27,7 +25,15 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// What can be tried on somebody, by name.
-const ALL: [&str; 7] = ["root", "cwd", "exe", "ptrace", "memory", "descriptor", "namespace"];
+const ALL: [&str; 7] = [
+    "root",
+    "cwd",
+    "exe",
+    "ptrace",
+    "memory",
+    "descriptor",
+    "namespace",
+];
 
 fn attempt(way: &str, pid: usize) -> Result<(), Errno> {
     let process = || Ok::<_, Errno>(own(call(libc::SYS_pidfd_open, &[pid, 0])? as i32));
@@ -49,7 +55,8 @@ fn attempt(way: &str, pid: usize) -> Result<(), Errno> {
         }
         "descriptor" => {
             let process = process()?;
-            call(libc::SYS_pidfd_getfd, &[process.as_raw_fd() as usize, 0, 0]).map(|fd| drop(own(fd as i32)))
+            call(libc::SYS_pidfd_getfd, &[process.as_raw_fd() as usize, 0, 0])
+                .map(|fd| drop(own(fd as i32)))
         }
         "namespace" => nix::sched::setns(process()?, CloneFlags::CLONE_NEWUTS),
         _ => Err(Errno::EINVAL),
@@ -135,7 +142,8 @@ fn arrived() -> Outcome {
             }
             let pid = process.id() as usize;
             for way in ["exe", "descriptor", "namespace", "ptrace"] {
-                attempt(way, pid).inspect_err(|errno| eprintln!("{way} on {arguments:?}: {errno}"))?;
+                attempt(way, pid)
+                    .inspect_err(|errno| eprintln!("{way} on {arguments:?}: {errno}"))?;
             }
             fs::read_link(format!("/proc/{pid}/root")).map_err(errno)?;
             drop(pipes);

@@ -98,10 +98,7 @@ fn open_tree(path: &str) -> Result<OwnedFd, Errno> {
 /// An empty file system in no namespace, by fsopen() and fsmount().
 fn new_tmpfs() -> Result<OwnedFd, Errno> {
     const CREATE: usize = 6;
-    let context = own(call(
-        libc::SYS_fsopen,
-        &[c"tmpfs".as_ptr() as usize, 0],
-    )? as i32);
+    let context = own(call(libc::SYS_fsopen, &[c"tmpfs".as_ptr() as usize, 0])? as i32);
     let fd = context.as_raw_fd() as usize;
     call(libc::SYS_fsconfig, &[fd, CREATE, 0, 0, 0])?;
     call(libc::SYS_fsmount, &[fd, 0, 0]).map(|fd| own(fd as i32))

@@ -3,11 +3,7 @@
 //! Namespaces: back into the machine's, and new ones in which root can do more.
 
 use super::*;
-use crate::{
-    syscalls::own,
-    test,
-    visibility::call,
-};
+use crate::{syscalls::own, test, visibility::call};
 use nix::{
     fcntl::{open, OFlag},
     mount::{umount2, MntFlags},
@@ -17,7 +13,9 @@ use nix::{
 use std::os::fd::AsRawFd;
 
 pub const TESTS: &[Test] = &[
-    test("escape::namespace_before_this_one", 60, || pivoted(before_this)),
+    test("escape::namespace_before_this_one", 60, || {
+        pivoted(before_this)
+    }),
     test("escape::namespace_by_its_handle", 60, || pivoted(by_handle)),
 ];
 
@@ -66,8 +64,11 @@ fn pivoted(attempt: fn(&OwnedFd) -> Result<(), Errno>) -> Outcome {
         child(|| {
             let device = fs::File::open("/dev/vserver").map_err(words)?;
             let (reader, writer) = nix::unistd::pipe().map_err(words)?;
-            write(&writer, &handle_of(&file("/proc/self/ns/mnt").map_err(words)?).map_err(words)?)
-                .map_err(words)?;
+            write(
+                &writer,
+                &handle_of(&file("/proc/self/ns/mnt").map_err(words)?).map_err(words)?,
+            )
+            .map_err(words)?;
             own_mounts()?;
             pivot().map_err(|errno| format!("pivot_root: {errno}"))?;
             if context != CONTEXT_ROOT {
@@ -84,7 +85,13 @@ fn pivoted(attempt: fn(&OwnedFd) -> Result<(), Errno>) -> Outcome {
 
 fn pivot() -> Result<(), Errno> {
     let none: Option<&str> = None;
-    mount(Some(ONE), ONE, none, MsFlags::MS_BIND | MsFlags::MS_REC, none)?;
+    mount(
+        Some(ONE),
+        ONE,
+        none,
+        MsFlags::MS_BIND | MsFlags::MS_REC,
+        none,
+    )?;
     chdir(ONE)?;
     pivot_root(".", ".")?;
     umount2(".", MntFlags::MNT_DETACH)?;

@@ -77,7 +77,11 @@ fn both(attempt: Attempt) -> Outcome {
         (Jail::Vserver(SECURE), inside),
         (Jail::Vserver(0), inside),
     ] {
-        equal(&format!("{jail:?}"), tried(jail, &outside, attempt)?, expected)?;
+        equal(
+            &format!("{jail:?}"),
+            tried(jail, &outside, attempt)?,
+            expected,
+        )?;
     }
     Ok(())
 }

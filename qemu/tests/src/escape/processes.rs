@@ -100,7 +100,11 @@ fn new_context() -> Outcome {
         brought: None,
     };
     let ways: [(&str, Attempt, Errno); 4] = [
-        ("a capability", |_| own_mounts().map_err(|_| Errno::EPERM), Errno::EPERM),
+        (
+            "a capability",
+            |_| own_mounts().map_err(|_| Errno::EPERM),
+            Errno::EPERM,
+        ),
         (
             "a process",
             |outside| call(libc::SYS_kill, &[outside.pid, 0]).map(drop),
@@ -108,7 +112,11 @@ fn new_context() -> Outcome {
         ),
         (
             "an address",
-            |_| TcpListener::bind((inet::HOST, 8152)).map(drop).map_err(errno),
+            |_| {
+                TcpListener::bind((inet::HOST, 8152))
+                    .map(drop)
+                    .map_err(errno)
+            },
             Errno::EADDRNOTAVAIL,
         ),
         (
@@ -126,7 +134,11 @@ fn new_context() -> Outcome {
             attempt(outside)
         })?;
         equal(what, got, Err(expected))?;
-        let free = if what == "a capability" { Jail::Host } else { Jail::Chroot };
+        let free = if what == "a capability" {
+            Jail::Host
+        } else {
+            Jail::Chroot
+        };
         equal(what, tried(free, &outside, attempt)?, Ok(()))?;
     }
     Ok(())

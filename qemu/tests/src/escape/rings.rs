@@ -4,12 +4,7 @@
 //! as the process that a thread of it belongs to.
 
 use super::*;
-use crate::{
-    fixture::ensure,
-    syscalls::uring,
-    test,
-    visibility::call,
-};
+use crate::{fixture::ensure, syscalls::uring, test, visibility::call};
 use io_uring::{opcode, types::Fd, IoUring};
 use std::{ffi::CStr, os::fd::AsRawFd};
 
@@ -34,7 +29,11 @@ fn refused(what: &str) -> Outcome {
         let got = enter(context, 0, 0).map(drop);
         equal(&format!("{what}: {context}"), got, busy)?;
     }
-    equal(&format!("{what}: addresses"), confine(&[inet::A]).map(drop), busy)
+    equal(
+        &format!("{what}: addresses"),
+        confine(&[inet::A]).map(drop),
+        busy,
+    )
 }
 
 /// No capabilities, as a program does that gives them up itself.
@@ -104,12 +103,11 @@ fn served_outside() -> Outcome {
             chdir("/").map_err(words)?;
             ensure("inside", fs::metadata(SECRET).is_err())?;
             // A constant is at the same address in both.
-            open_by(&mut ring, c"/tmp/escape/secret", 0).map_err(|errno| format!("the thread: {errno}"))?;
+            open_by(&mut ring, c"/tmp/escape/secret", 0)
+                .map_err(|errno| format!("the thread: {errno}"))?;
             Ok(String::new())
         })?;
-        child(|| {
-            refused("with the parent's ring").map(|()| String::new())
-        })?;
+        child(|| refused("with the parent's ring").map(|()| String::new()))?;
         // The memory of the ring is enough while the thread looks there.
         child(|| {
             nix::unistd::close(ring.as_raw_fd()).map_err(words)?;
