@@ -12,21 +12,14 @@
 #include <linux/dcache.h>
 #include <linux/exportfs.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <linux/mount.h>
 #include <linux/path.h>
 #include <linux/posix_acl.h>
 
-#include "net.h"
+#include "inside.h"
 #include "unexported.h"
 #include "wrap.h"
-
-/* Whether the caller is in a context. */
-static bool is_inside(void)
-{
-	const struct vserver_network *network = vserver_network_current();
-
-	return network && vserver_network_context(network);
-}
 
 static bool is_barrier(const struct inode *inode)
 {
@@ -66,7 +59,7 @@ static bool is_work_of_overlay(struct inode *inode)
 
 static bool stops(const struct inode *inode)
 {
-	return unlikely(is_barrier(inode)) && is_inside() &&
+	return unlikely(is_barrier(inode)) && vserver_is_inside() &&
 	       !is_work_of_overlay((struct inode *)inode);
 }
 
@@ -110,7 +103,7 @@ static bool becomes_work(const struct dentry *dentry, const struct dentry *name)
 {
 	const struct inode *inode = d_inode(dentry);
 
-	return inode && unlikely(is_barrier(inode)) && is_name_of_work(name) && is_inside();
+	return inode && unlikely(is_barrier(inode)) && is_name_of_work(name) && vserver_is_inside();
 }
 
 /* By that name it would be open to an overlay, and be cleared out by one that is about to be mounted. */
@@ -165,9 +158,9 @@ VSERVER_WRAP(int, security_sb_pivotroot, const struct path *old_path, const stru
 
 /*
  * A file handle leads to a file without a walk. Who is inside has no use for those of file systems, nor
- * for the system calls that XFS has for its own; the kernel's own that have handles (of
- * processes, of namespaces) say themselves who may open them. An overlay looks for the origin of its
- * files by a handle, with the rights of who has mounted it.
+ * for the system calls that XFS has for its own, nor for those of namespaces, among which are the
+ * host's; whose process is in sight pidfs says itself. An overlay looks for the origin of its files
+ * by a handle, with the rights of who has mounted it.
  */
 VSERVER_WRAP(struct dentry *, exportfs_decode_fh_raw, struct vfsmount *mnt, struct fid *fid,
 	     int fh_len, int fileid_type, unsigned int flags,
@@ -179,7 +172,8 @@ VSERVER_WRAP(struct dentry *, exportfs_decode_fh_raw, struct vfsmount *mnt, stru
 	struct dentry *dentry = ERR_PTR(-EPERM);
 
 	vserver_inside(1);
-	if (of_overlay || (operations && operations->permission) || !is_inside())
+	if (of_overlay || !vserver_is_inside() ||
+	    (operations && operations->permission && mnt->mnt_sb->s_magic != NSFS_MAGIC))
 		dentry = vserver_orig_exportfs_decode_fh_raw(mnt, fid, fh_len, fileid_type, flags,
 							     acceptable, context);
 	vserver_inside(-1);

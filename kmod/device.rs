@@ -117,6 +117,7 @@ fn enter(arg: usize) -> Result {
         flags: here.as_ref().map_or(0, |context| context.flags()),
         admin: ffi::is_admin(),
         single_threaded: ffi::single_threaded(),
+        entangled: ffi::is_entangled(),
         traced: ffi::is_traced(),
     };
     let decision =
@@ -125,6 +126,7 @@ fn enter(arg: usize) -> Result {
                 Refusal::Invalid => EINVAL,
                 Refusal::NotAllowed => EPERM,
                 Refusal::Unsupported => EOPNOTSUPP,
+                Refusal::Busy => EBUSY,
             }
         })?;
     if decision == Decision::Stay {
@@ -319,6 +321,9 @@ fn set_addresses(arg: usize) -> Result {
         || !ffi::single_threaded()
     {
         return Err(EINVAL);
+    }
+    if ffi::is_entangled() {
+        return Err(EBUSY);
     }
     let admin = task::own_context().is_none() && ffi::is_admin();
     let before = task::own_network();

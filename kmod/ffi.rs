@@ -40,6 +40,8 @@ mod c {
         pub(super) fn vserver_single_threaded() -> bool;
         #[cfg(not(CONFIG_SECURITY_VSERVER))]
         pub(super) fn vserver_threads() -> c_uint;
+        pub(super) fn vserver_is_entangled() -> bool;
+        pub(super) fn vserver_reaches_out(task: *mut bindings::task_struct) -> bool;
         pub(super) fn vserver_is_traced() -> bool;
         pub(super) fn vserver_tracers_lock() -> c_int;
         pub(super) fn vserver_tracers_unlock();
@@ -217,6 +219,20 @@ impl Drop for TracersGuard {
 pub(crate) fn is_traced() -> bool {
     // SAFETY: Looks at `current` only.
     unsafe { c::vserver_is_traced() }
+}
+
+/// Whether the current process shares memory, descriptors or directories with another one, or has an
+/// instance of io_uring.
+pub(crate) fn is_entangled() -> bool {
+    // SAFETY: Process context; looks at `current` and, for who has its memory, at the list of tasks.
+    unsafe { c::vserver_is_entangled() }
+}
+
+/// Whether the directories of a task are out of the caller's reach. From a check of access, which
+/// holds the task's lock.
+pub(crate) fn reaches_out(task: &Task) -> bool {
+    // SAFETY: A valid task, and its lock keeps what it points to.
+    unsafe { c::vserver_reaches_out(task.as_ptr()) }
 }
 
 /// The soft RLIMIT_NPROC of the current process.

@@ -56,7 +56,10 @@
 	W(security_sb_mount)			\
 	W(security_move_mount)			\
 	W(security_sb_pivotroot)		\
-	W(exportfs_decode_fh_raw)
+	W(exportfs_decode_fh_raw)		\
+	W(proc_exe_link)			\
+	W(mntns_install)			\
+	W(get_sequential_mnt_ns)
 
 #ifdef CONFIG_COMPAT
 #define VSERVER_PTY_COMPAT_WRAPS(W)	W(tty_compat_ioctl)

@@ -75,6 +75,9 @@ void vserver_ptys_begin(void);
 void vserver_ptys_unmark(void);
 void vserver_ptys_end(void);
 
+bool vserver_is_entangled(void);		/* shared.c */
+bool vserver_reaches_out(struct task_struct *task); /* roots.c */
+
 bool vserver_is_admin(void);
 bool vserver_pid_in_view(struct pid *pid);
 bool vserver_pid_all_in_view(struct pid *pid, enum pid_type type);

@@ -23,6 +23,13 @@ struct task_struct;
 struct user_namespace;
 struct uts_namespace;
 
+#ifdef CONFIG_IO_URING
+#define VSERVER_UNEXPORTED_URING(U)					\
+	U(io_is_uring_fops, bool, (struct file *file))
+#else
+#define VSERVER_UNEXPORTED_URING(U)
+#endif
+
 #define VSERVER_UNEXPORTED(U)						\
 	U(kallsyms_lookup_name, unsigned long, (const char *name))	\
 	U(ftrace_location, unsigned long, (unsigned long address))	\
@@ -44,6 +51,9 @@ struct uts_namespace;
 	U(exit_sem, void, (struct task_struct *tsk))			\
 	U(exit_shm, void, (struct task_struct *task))			\
 	U(switch_task_namespaces, void, (struct task_struct *p, struct nsproxy *new)) \
+	U(current_is_single_threaded, bool, (void))			\
+	U(current_chrooted, bool, (void))				\
+	VSERVER_UNEXPORTED_URING(U)					\
 	U(inet_bhash2_update_saddr, int, (struct sock *sk, void *saddr, int family)) \
 	U(ip_mc_sf_allow, int,						\
 	  (const struct sock *sk, __be32 loc_addr, __be32 rmt_addr, int dif, int sdif)) \

@@ -15,6 +15,8 @@ pub struct Caller {
     pub admin: bool,
     /// Whether it is the only thread of its process.
     pub single_threaded: bool,
+    /// Whether it shares with another process what it acts through.
+    pub entangled: bool,
     /// Whether it is traced or traces: that would reach across the wall.
     pub traced: bool,
 }
@@ -44,6 +46,8 @@ pub enum Refusal {
     NotAllowed,
     /// `EOPNOTSUPP`: a known flag that this module does not implement.
     Unsupported,
+    /// `EBUSY`.
+    Busy,
 }
 
 /// The flags that the module implements.
@@ -66,6 +70,9 @@ pub fn decide(caller: Caller, context: i32, flags: u32) -> Result<Decision, Refu
     }
     if flags & !FLAGS_SUPPORTED != 0 {
         return Err(Refusal::Unsupported);
+    }
+    if caller.entangled {
+        return Err(Refusal::Busy);
     }
     if context == CONTEXT_STAY {
         return Ok(Decision::Stay);

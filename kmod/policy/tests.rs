@@ -12,6 +12,7 @@ const ROOT: Caller = Caller {
     flags: 0,
     admin: true,
     single_threaded: true,
+    entangled: false,
     traced: false,
 };
 
@@ -21,6 +22,7 @@ fn inside(context: i32, flags: u32) -> Caller {
         flags,
         admin: true,
         single_threaded: true,
+        entangled: false,
         traced: false,
     }
 }
@@ -106,6 +108,14 @@ fn malformed_requests_are_invalid() {
         ..ROOT
     };
     assert_eq!(decide(threads, CONTEXT_NEW, 0), Err(Refusal::Invalid));
+    let entangled = Caller {
+        entangled: true,
+        ..ROOT
+    };
+    for context in [CONTEXT_NEW, CONTEXT_STAY, CONTEXT_ROOT, 100] {
+        assert_eq!(decide(entangled, context, 0), Err(Refusal::Busy));
+    }
+    assert_eq!(decide(entangled, -3, 0), Err(Refusal::Invalid));
     assert_eq!(
         decide(ROOT, CONTEXT_NEW, FLAG_FAKEINIT),
         Err(Refusal::Unsupported)

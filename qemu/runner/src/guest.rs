@@ -112,7 +112,8 @@ pub fn programs() -> Result<Programs> {
 }
 
 /// Modules of Debian's kernel that tests load, by name or through the kernel when it needs one.
-const MODULES: [&str; 23] = [
+const MODULES: [&str; 24] = [
+    "binfmt_misc",
     "overlay",
     "loop",
     "xfs",

@@ -10,6 +10,7 @@ mod caps;
 mod chroot;
 mod context;
 mod device;
+mod escape;
 mod filesystem;
 mod fixture;
 mod inet;
@@ -85,6 +86,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
     ]
     .into_iter()
     .chain(userland::TESTS.iter().copied())
+    .chain(escape::TESTS.iter().copied())
     .flatten()
 }
 

@@ -68,6 +68,20 @@ pub fn fork() -> Result<i32, Errno> {
     Errno::result(unsafe { libc::fork() })
 }
 
+/// A child that shares with its parent what the flags say, and ends with what the function returns.
+pub fn clone(flags: i32, run: fn() -> i32) -> Result<i32, Errno> {
+    extern "C" fn start(run: *mut libc::c_void) -> i32 {
+        // SAFETY: It is the function that was passed below.
+        let run: fn() -> i32 = unsafe { std::mem::transmute(run) };
+        run()
+    }
+    // Never freed: the child may still be on it.
+    let stack = vec![0u128; 1 << 14].leak();
+    let top = stack.as_mut_ptr_range().end;
+    // SAFETY: The stack is the child's alone, and the caller waits for its end.
+    Errno::result(unsafe { libc::clone(start, top.cast(), flags | libc::SIGCHLD, run as *mut _) })
+}
+
 /// Ends the process without running anything of it.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: Never returns; no destructor of ours matters in a forked child.

@@ -319,7 +319,10 @@ fn reason(operation: Operation, errno: Errno) -> &'static str {
         (Enter(_), Errno::EAGAIN) => "a limit on processes or contexts is reached",
         (Stay, Errno::EAGAIN) => "a limit on processes is reached",
         (Enter(_) | Stay, Errno::EOPNOTSUPP) => "the loaded kernel module does not support a flag",
-        (Enter(_), Errno::EBUSY) => "the context is just ending",
+        (Enter(_) | Stay | SetAddresses, Errno::EBUSY) => {
+            "the process shares memory, descriptors or directories with another one, or has an \
+             instance of io_uring"
+        }
         (SetAddresses, Errno::EPERM) => {
             "who is confined already may only keep some of the addresses already held, and the \
              broadcast address or none"
@@ -366,7 +369,9 @@ fn hint(operation: Operation, errno: Errno) -> Option<&'static str> {
             "raise the limit (ulimit -u) or end a context; \"vserver info\" shows the limits"
         }
         (Enter(_) | Stay, Errno::EOPNOTSUPP) => "\"vserver info\" tells which flags it supports",
-        (Enter(_), Errno::EBUSY) => "try again",
+        (Enter(_) | Stay | SetAddresses, Errno::EBUSY) => {
+            "do it in a process that was started by fork or a new program, and close the rings"
+        }
         (SetAddresses, Errno::EPERM) => {
             "\"grep ipv4root /proc/self/status\" tells those held; root in context 0 may set others"
         }

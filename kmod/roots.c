@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Root directories. In a context nobody leaves his by way of a process that has more than he has, as one
+ * that has just entered has, nor by way of a mount namespace, of which the root is the host's.
+ */
+#include <linux/dcache.h>
+#include <linux/fs.h>
+#include <linux/fs_struct.h>
+#include <linux/mount.h>
+#include <linux/nsproxy.h>
+#include <linux/path.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+
+#include "inside.h"
+#include "unexported.h"
+#include "wrap.h"
+
+/* Without references: what they point to is freed a grace period later. Under rcu_read_lock(). */
+static void directories(struct fs_struct *fs, struct path *root, struct path *pwd)
+{
+	unsigned int seq;
+
+	do {
+		seq = read_seqbegin(&fs->seq);
+		*root = fs->root;
+		*pwd = fs->pwd;
+	} while (read_seqretry(&fs->seq, seq));
+}
+
+/* Also when one of them is seen through another mount, or in another namespace. */
+static bool is_below(const struct path *path, const struct path *root)
+{
+	return path_is_under(path, root) || is_subdir(path->dentry, root->dentry);
+}
+
+static bool is_above(const struct path *path, const struct path *other)
+{
+	if (path_equal(path, other))
+		return false;
+	return path_is_under(other, path) ||
+	       (path->dentry != other->dentry && is_subdir(other->dentry, path->dentry));
+}
+
+/*
+ * Whether a process has the machine's root directory or another one above the caller's, or a working
+ * directory that neither its own nor the caller's root leads to. In another mount namespace, with the
+ * vserver on a file system of its own, nothing but its being the machine's tells that a root is above.
+ *
+ * The caller holds task_lock(), so that it keeps its fs.
+ */
+bool vserver_reaches_out(struct task_struct *task)
+{
+	struct path own_root, own_pwd, root, pwd, machine_root, machine_pwd;
+	bool out;
+
+	if (!task->fs || task->fs == current->fs)
+		return false;
+	rcu_read_lock();
+	directories(current->fs, &own_root, &own_pwd);
+	directories(task->fs, &root, &pwd);
+	directories(userspace_init_fs, &machine_root, &machine_pwd);
+	out = is_above(&root, &own_root) ||
+	      (root.dentry == machine_root.dentry && own_root.dentry != machine_root.dentry) ||
+	      !(is_below(&pwd, &root) || is_below(&pwd, &own_root));
+	rcu_read_unlock();
+	return out;
+}
+
+/*
+ * The program of who has entered is the host's until he starts another one. Who is inside does not get
+ * hold of it, to overwrite it when it is not in use. What is in memory only is nobody's.
+ */
+VSERVER_WRAP(int, proc_exe_link, struct dentry *dentry, struct path *exe_path,
+	     struct task_struct *task)
+{
+	struct path root;
+	int error;
+
+	vserver_inside(1);
+	error = vserver_orig_proc_exe_link(dentry, exe_path, task);
+	if (!error && vserver_is_inside() && !(exe_path->mnt->mnt_flags & MNT_INTERNAL)) {
+		get_fs_root(current->fs, &root);
+		if (!is_below(exe_path, &root)) {
+			path_put(exe_path);
+			error = -EACCES;
+		}
+		path_put(&root);
+	}
+	vserver_inside(-1);
+	return error;
+}
+
+/*
+ * Who joins a mount namespace gets its root, which is above that of a chroot in it. The kernel makes no
+ * user namespaces in a chroot for the same reason.
+ */
+VSERVER_WRAP(int, mntns_install, struct nsset *nsset, struct ns_common *ns)
+{
+	int error = -EPERM;
+
+	vserver_inside(1);
+	if (!vserver_is_inside() || !vserver_call_current_chrooted())
+		error = vserver_orig_mntns_install(nsset, ns);
+	vserver_inside(-1);
+	return error;
+}
+
+/* The list of all mount namespaces ends where it begins. */
+VSERVER_WRAP(struct mnt_namespace *, get_sequential_mnt_ns, struct mnt_namespace *mnt_ns,
+	     bool previous)
+{
+	struct mnt_namespace *next = ERR_PTR(-ENOENT);
+
+	vserver_inside(1);
+	if (!vserver_is_inside())
+		next = vserver_orig_get_sequential_mnt_ns(mnt_ns, previous);
+	vserver_inside(-1);
+	return next;
+}
