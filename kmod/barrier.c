@@ -16,17 +16,9 @@
 #include <linux/path.h>
 #include <linux/posix_acl.h>
 
-#include "net.h"
+#include "inside.h"
 #include "unexported.h"
 #include "wrap.h"
-
-/* Whether the caller is in a context. */
-static bool is_inside(void)
-{
-	const struct vserver_network *network = vserver_network_current();
-
-	return network && vserver_network_context(network);
-}
 
 static bool is_barrier(const struct inode *inode)
 {
@@ -61,7 +53,7 @@ static bool is_work_of_overlay(struct inode *inode)
 
 static bool stops(const struct inode *inode)
 {
-	return unlikely(is_barrier(inode)) && is_inside() &&
+	return unlikely(is_barrier(inode)) && vserver_is_inside() &&
 	       !is_work_of_overlay((struct inode *)inode);
 }
 
@@ -149,7 +141,7 @@ VSERVER_WRAP(struct dentry *, exportfs_decode_fh_raw, struct vfsmount *mnt, stru
 
 	vserver_inside(1);
 	if ((unsigned long)acceptable != vserver_at_vfs_dentry_acceptable ||
-	    (operations && operations->permission) || !is_inside())
+	    (operations && operations->permission) || !vserver_is_inside())
 		dentry = vserver_orig_exportfs_decode_fh_raw(mnt, fid, fh_len, fileid_type, flags,
 							     acceptable, context);
 	vserver_inside(-1);

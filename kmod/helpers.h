@@ -58,7 +58,7 @@ void vserver_mark(struct task_struct *task);
 bool vserver_same_process(struct task_struct *a, struct task_struct *b);
 u64 vserver_boottime_ns(void);
 unsigned int vserver_cap_last(void);
-struct cred *vserver_cred_without(u64 caps);
+struct cred *vserver_cred_without(u64 caps, bool leaves);
 
 /* spaces.c */
 struct vserver_spaces;
@@ -74,6 +74,7 @@ bool vserver_pid_has_child(struct pid *pid);
 bool vserver_pid_listed(struct pid *pid);
 bool vserver_pid_may_have_fd(struct pid *pid);
 bool vserver_is_traced(void);
+bool vserver_root_is_wider(struct task_struct *task);
 bool vserver_for_the_kernel(void);
 int vserver_tracers_lock(void);
 void vserver_tracers_unlock(void);
