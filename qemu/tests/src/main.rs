@@ -4,6 +4,7 @@
 //! status 0 it passed, 77 it was skipped (the last line says why), anything else it failed.
 //! `--status` prints `/proc/self/status`: what some tests start as another program.
 
+mod back_door;
 mod barrier;
 mod caps;
 mod context;
@@ -77,6 +78,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
     ]
     .into_iter()
     .chain(userland::TESTS.iter().copied())
+    .chain(back_door::TESTS.iter().copied())
     .flatten()
 }
 
