@@ -1,7 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Root directories. In a context nobody leaves his by way of a process that has more than he has, as one
- * that has just entered has, nor by way of a mount namespace, of which the root is the host's.
+ * What leads out of a root directory without a walk. A process inside may come by a file of the host
+ * that is not below its root: as the program that it was started by (/proc/PID/exe), as a descriptor
+ * that was handed in, as the root of a process that has just entered. Being called root, it
+ * would be its owner. So
+ *
+ * - the links of /proc do not lead to files and directories that are not below the caller's root: what
+ *   was handed in can be used, and not be opened anew, to be written to;
+ * - hard links are not made of them;
+ * - a process is not looked into by one whose root is below its own;
+ * - no mount namespace is joined in a chroot, as its root is above that.
+ *
+ * Who is not in a context is not concerned, nor who has the root of the machine.
  */
 #include <linux/dcache.h>
 #include <linux/fs.h>
@@ -16,6 +26,65 @@
 #include "unexported.h"
 #include "wrap.h"
 
+/* Also when one of them is seen through another mount, or in another namespace, which has its own. */
+static bool is_below(const struct path *path, const struct path *top)
+{
+	return path_is_under(path, top) || is_subdir(path->dentry, top->dentry);
+}
+
+static bool is_above(const struct path *path, const struct path *other)
+{
+	return !path_equal(path, other) && path->dentry != other->dentry && is_below(other, path);
+}
+
+static bool is_below_root(const struct path *path)
+{
+	struct path root;
+	bool below;
+
+	get_fs_root(current->fs, &root);
+	below = is_below(path, &root);
+	path_put(&root);
+	return below;
+}
+
+/* Files without a place are nobody's but whose descriptor it is: pipes, sockets, memory. */
+static bool leads_out(const struct path *path)
+{
+	umode_t mode = d_inode(path->dentry)->i_mode;
+
+	return (S_ISREG(mode) || S_ISDIR(mode) || S_ISBLK(mode)) &&
+	       !(path->mnt->mnt_flags & MNT_INTERNAL) && !is_below_root(path);
+}
+
+/* Called without a reference to spare: the path goes when it is not taken. */
+VSERVER_WRAP(int, nd_jump_link, const struct path *path)
+{
+	int error = -EACCES;
+
+	vserver_inside(1);
+	if (!vserver_is_inside() || !leads_out(path))
+		error = vserver_orig_nd_jump_link(path);
+	else
+		path_put(path);
+	vserver_inside(-1);
+	return error;
+}
+
+VSERVER_WRAP(int, security_path_link, struct dentry *old_dentry, const struct path *new_dir,
+	     struct dentry *new_dentry)
+{
+	/* The kernel links within one mount only. */
+	const struct path old_path = { .mnt = new_dir->mnt, .dentry = old_dentry };
+	int error = -EPERM;
+
+	vserver_inside(1);
+	if (!vserver_is_inside() || is_below_root(&old_path))
+		error = vserver_orig_security_path_link(old_dentry, new_dir, new_dentry);
+	vserver_inside(-1);
+	return error;
+}
+
 /* Without references: what they point to is freed a grace period later. Under rcu_read_lock(). */
 static void directories(struct fs_struct *fs, struct path *root, struct path *pwd)
 {
@@ -26,20 +95,6 @@ static void directories(struct fs_struct *fs, struct path *root, struct path *pw
 		*root = fs->root;
 		*pwd = fs->pwd;
 	} while (read_seqretry(&fs->seq, seq));
-}
-
-/* Also when one of them is seen through another mount, or in another namespace. */
-static bool is_below(const struct path *path, const struct path *root)
-{
-	return path_is_under(path, root) || is_subdir(path->dentry, root->dentry);
-}
-
-static bool is_above(const struct path *path, const struct path *other)
-{
-	if (path_equal(path, other))
-		return false;
-	return path_is_under(other, path) ||
-	       (path->dentry != other->dentry && is_subdir(other->dentry, path->dentry));
 }
 
 /*
@@ -65,30 +120,6 @@ bool vserver_reaches_out(struct task_struct *task)
 	      !(is_below(&pwd, &root) || is_below(&pwd, &own_root));
 	rcu_read_unlock();
 	return out;
-}
-
-/*
- * The program of who has entered is the host's until he starts another one. Who is inside does not get
- * hold of it, to overwrite it when it is not in use. What is in memory only is nobody's.
- */
-VSERVER_WRAP(int, proc_exe_link, struct dentry *dentry, struct path *exe_path,
-	     struct task_struct *task)
-{
-	struct path root;
-	int error;
-
-	vserver_inside(1);
-	error = vserver_orig_proc_exe_link(dentry, exe_path, task);
-	if (!error && vserver_is_inside() && !(exe_path->mnt->mnt_flags & MNT_INTERNAL)) {
-		get_fs_root(current->fs, &root);
-		if (!is_below(exe_path, &root)) {
-			path_put(exe_path);
-			error = -EACCES;
-		}
-		path_put(&root);
-	}
-	vserver_inside(-1);
-	return error;
 }
 
 /*
