@@ -133,10 +133,11 @@ impl Context {
         ffi::own_nsproxy(spaces.as_ref())
     }
 
-    /// At its end, whoever may still look at it: what is in them goes now.
+    /// At its end, whoever may still look at it: what is in them goes now. So do its keyrings.
     pub(crate) fn let_go_of_namespaces(&self) {
         let spaces = self.spaces.lock().take();
         drop(spaces);
+        ffi::keys_forget(self.network.tag());
     }
 
     pub(crate) fn flags(&self) -> u32 {

@@ -144,7 +144,7 @@ fn enter(arg: usize) -> Result {
     let Some(context) = ticket.context().cloned() else {
         return Err(EINVAL);
     };
-    let reduced = ffi::Reduced::new(request.caps_drop | context.caps_dropped)?;
+    let reduced = ffi::Reduced::new(request.caps_drop | context.caps_dropped, true)?;
     let file = reserve_fd(&request, Some(&context))?;
     write_entered(arg, request, context.number(), &file)?;
     let network = Network::of_joining(context.network(), network.as_deref())?;
@@ -175,7 +175,7 @@ fn adopt_files() {
 
 /// `CONTEXT_STAY`: give up capabilities, add flags.
 fn stay(arg: usize, request: Enter, here: Option<Arc<Context>>) -> Result {
-    let reduced = ffi::Reduced::new(request.caps_drop)?;
+    let reduced = ffi::Reduced::new(request.caps_drop, false)?;
     if here.is_none() && request.options & ENTER_OPEN_FD != 0 {
         // Context 0 never ends.
         return Err(EINVAL);

@@ -54,7 +54,7 @@ mod c {
         ) -> bool;
         pub(super) fn vserver_boottime_ns() -> u64;
         pub(super) fn vserver_cap_last() -> c_uint;
-        pub(super) fn vserver_cred_without(caps: u64) -> *mut bindings::cred;
+        pub(super) fn vserver_cred_without(caps: u64, leaves: bool) -> *mut bindings::cred;
         pub(super) fn vserver_spaces_new() -> *mut c_void;
         pub(super) fn vserver_spaces_free(spaces: *mut c_void);
         pub(super) fn vserver_own_nsproxy(spaces: *mut c_void) -> c_int;
@@ -64,6 +64,10 @@ mod c {
         pub(super) fn vserver_ptys_end();
         pub(super) fn vserver_ptys_end_loans_to(borrower: u64);
         pub(super) fn vserver_map_destroy();
+        #[cfg(CONFIG_KEYS)]
+        pub(super) fn vserver_keys_forget(tag: u64);
+        #[cfg(CONFIG_KEYS)]
+        pub(super) fn vserver_keys_destroy();
         pub(super) fn vserver_resolve() -> c_int;
         pub(super) fn vserver_is_admin() -> bool;
         pub(super) fn vserver_get_task(nr: c_int) -> *mut bindings::task_struct;
@@ -350,6 +354,26 @@ pub(crate) fn map_destroy() {
     unsafe { c::vserver_map_destroy() }
 }
 
+/// At the end of a context: the keyrings of its users go.
+pub(crate) fn keys_forget(tag: u64) {
+    #[cfg(CONFIG_KEYS)]
+    // SAFETY: Process context.
+    unsafe {
+        c::vserver_keys_forget(tag)
+    }
+    #[cfg(not(CONFIG_KEYS))]
+    let _ = tag;
+}
+
+/// At module exit, when there is no context any more.
+pub(crate) fn keys_destroy() {
+    #[cfg(CONFIG_KEYS)]
+    // SAFETY: No hook of ours is left that looks there.
+    unsafe {
+        c::vserver_keys_destroy()
+    }
+}
+
 /// Whether the caller has CAP_SYS_ADMIN over the machine.
 pub(crate) fn is_admin() -> bool {
     // SAFETY: Looks at `current` only.
@@ -364,14 +388,15 @@ pub(crate) fn get_task(nr: i32) -> Option<ARef<Task>> {
     NonNull::new(task.cast::<Task>()).map(|task| unsafe { ARef::from_raw(task) })
 }
 
-/// New credentials of the current process with capabilities taken away, not yet in force.
+/// New credentials of the current process with capabilities taken away, and for who goes into another
+/// context without keys; not yet in force.
 pub(crate) struct Reduced(NonNull<bindings::cred>);
 
 impl Reduced {
     /// `ENOMEM` is the only error.
-    pub(crate) fn new(drop_caps: u64) -> Result<Self> {
+    pub(crate) fn new(drop_caps: u64, leaves: bool) -> Result<Self> {
         // SAFETY: Copies the credentials of `current`.
-        let cred = unsafe { c::vserver_cred_without(drop_caps) };
+        let cred = unsafe { c::vserver_cred_without(drop_caps, leaves) };
         NonNull::new(cred).map(Self).ok_or(ENOMEM)
     }
 

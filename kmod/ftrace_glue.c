@@ -57,7 +57,8 @@
 	W(security_move_mount)			\
 	W(security_sb_pivotroot)		\
 	W(exportfs_decode_fh_raw)		\
-	W(proc_exe_link)			\
+	W(nd_jump_link)				\
+	W(security_path_link)			\
 	W(mntns_install)			\
 	W(get_sequential_mnt_ns)
 
@@ -76,10 +77,80 @@
 	W(tty_ioctl)				\
 	VSERVER_PTY_COMPAT_WRAPS(W)
 
+#define VSERVER_MACHINE_WRAPS(W)		\
+	W(proc_sys_permission)			\
+	W(proc_reg_open)			\
+	W(proc_setattr)				\
+	W(proc_fd_permission)			\
+	W(kernfs_iop_setattr)			\
+	W(oom_adj_write)			\
+	W(oom_score_adj_write)			\
+	W(timerslack_ns_write)			\
+	W(sched_write)				\
+	VSERVER_AUTOGROUP_WRAPS(W)		\
+	VSERVER_ELF_CORE_WRAPS(W)		\
+	VSERVER_PAGE_MONITOR_WRAPS(W)		\
+	VSERVER_PROC_EVENTS_WRAPS(W)		\
+	VSERVER_TASKSTATS_WRAPS(W)		\
+	VSERVER_KEYS_WRAPS(W)			\
+	VSERVER_PERSISTENT_WRAPS(W)
+
+/* What a kernel is built without needs no wall. */
+#ifdef CONFIG_SCHED_AUTOGROUP
+#define VSERVER_AUTOGROUP_WRAPS(W)	W(sched_autogroup_write)
+#else
+#define VSERVER_AUTOGROUP_WRAPS(W)
+#endif
+
+#ifdef CONFIG_ELF_CORE
+#define VSERVER_ELF_CORE_WRAPS(W)	W(proc_coredump_filter_write)
+#else
+#define VSERVER_ELF_CORE_WRAPS(W)
+#endif
+
+#ifdef CONFIG_PROC_PAGE_MONITOR
+#define VSERVER_PAGE_MONITOR_WRAPS(W)	W(clear_refs_write)
+#else
+#define VSERVER_PAGE_MONITOR_WRAPS(W)
+#endif
+
+#ifdef CONFIG_PROC_EVENTS
+#define VSERVER_PROC_EVENTS_WRAPS(W)	W(cn_netlink_send_mult)
+#else
+#define VSERVER_PROC_EVENTS_WRAPS(W)
+#endif
+
+#ifdef CONFIG_TASKSTATS
+#define VSERVER_TASKSTATS_WRAPS(W)	W(taskstats_user_cmd)
+#else
+#define VSERVER_TASKSTATS_WRAPS(W)
+#endif
+
+#ifdef CONFIG_KEYS
+#define VSERVER_KEYS_WRAPS(W)			\
+	W(security_key_alloc)			\
+	W(security_key_free)			\
+	W(key_task_permission)			\
+	W(look_up_user_keyrings)		\
+	W(get_user_session_keyring_rcu)		\
+	W(keyctl_session_to_parent)		\
+	W(request_key_and_link)			\
+	W(proc_key_users_show)
+#else
+#define VSERVER_KEYS_WRAPS(W)
+#endif
+
+#ifdef CONFIG_PERSISTENT_KEYRINGS
+#define VSERVER_PERSISTENT_WRAPS(W)	W(keyctl_get_persistent)
+#else
+#define VSERVER_PERSISTENT_WRAPS(W)
+#endif
+
 #define VSERVER_COMMON_WRAPS(W)			\
 	VSERVER_NETWORK_WRAPS(W)		\
 	VSERVER_BARRIER_WRAPS(W)		\
-	VSERVER_PTY_WRAPS(W)
+	VSERVER_PTY_WRAPS(W)			\
+	VSERVER_MACHINE_WRAPS(W)
 
 #ifdef CONFIG_SECURITY_VSERVER
 

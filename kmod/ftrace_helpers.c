@@ -20,6 +20,7 @@
 #include <asm/unistd_32_ia32.h>
 
 #include "helpers.h"
+#include "proc_inode.h"
 
 #ifndef CONFIG_SECURITY_VSERVER
 
@@ -125,26 +126,10 @@ int vserver_pid_nr(struct pid *pid, struct pid_namespace *ns)
 	return pid_nr_ns(pid, ns);
 }
 
-/*
- * struct proc_inode as fs/proc/internal.h of this series has it: that header refuses to be
- * included by a module. The guest tests of /proc fail at once if the layout moves.
- */
-struct proc_inode_layout {
-	struct pid *pid;
-	unsigned int fd;
-	void *op;
-	struct proc_dir_entry *pde;
-	struct ctl_table_header *sysctl;
-	const struct ctl_table *sysctl_entry;
-	struct hlist_node sibling_inodes;
-	const struct proc_ns_operations *ns_ops;
-	struct inode vfs_inode;
-};
-
 /* The task behind an inode of /proc/PID, under rcu_read_lock(); NULL when it has gone. */
 struct task_struct *vserver_proc_task(struct inode *inode)
 {
-	struct pid *pid = container_of(inode, struct proc_inode_layout, vfs_inode)->pid;
+	struct pid *pid = vserver_proc_inode(inode)->pid;
 
 	return pid_task(pid, PIDTYPE_PID);
 }

@@ -25,6 +25,7 @@
 #include <linux/workqueue.h>
 
 #include "helpers.h"
+#include "keys.h"
 #include "unexported.h"
 
 /*
@@ -137,8 +138,11 @@ unsigned int vserver_cap_last(void)
 	return CAP_LAST_CAP;
 }
 
-/* NULL: no memory. To be passed to vserver_cred_commit() or vserver_cred_abort(). */
-struct cred *vserver_cred_without(u64 caps)
+/*
+ * Credentials without some capabilities, and for who goes elsewhere without keys. NULL: no memory. To
+ * be passed to commit_creds() or abort_creds().
+ */
+struct cred *vserver_cred_without(u64 caps, bool leaves)
 {
 	struct cred *cred = prepare_creds();
 	kernel_cap_t drop = { .val = caps };
@@ -150,6 +154,8 @@ struct cred *vserver_cred_without(u64 caps)
 	cred->cap_inheritable = cap_drop(cred->cap_inheritable, drop);
 	cred->cap_bset = cap_drop(cred->cap_bset, drop);
 	cred->cap_ambient = cap_drop(cred->cap_ambient, drop);
+	if (leaves)
+		vserver_keys_leave(cred);
 	return cred;
 }
 

@@ -58,7 +58,7 @@ void vserver_mark(struct task_struct *task);
 bool vserver_same_process(struct task_struct *a, struct task_struct *b);
 u64 vserver_boottime_ns(void);
 unsigned int vserver_cap_last(void);
-struct cred *vserver_cred_without(u64 caps);
+struct cred *vserver_cred_without(u64 caps, bool leaves);
 
 /* spaces.c */
 struct vserver_spaces;

@@ -84,6 +84,10 @@ void vserver_unix_ops(struct vserver_ops *ops);
 int vserver_unix_inward(const struct vserver_network *network, struct sockaddr_un *address,
 			int length);
 
+/* net_events.c: news that are not about the network. */
+bool vserver_netlink_is_for_contexts(int protocol);
+void vserver_event_ops(struct vserver_ops *ops);
+
 /* net_netlink.c, net_device.c: what one may ask for. */
 void vserver_netlink_ops(struct vserver_ops *ops);
 void vserver_device_ops(struct vserver_ops *ops);

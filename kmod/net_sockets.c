@@ -120,6 +120,8 @@ static struct vserver_ops *ops_for(struct vserver_network *network,
 		vserver_inet_ops(ops);
 	if (confined)
 		vserver_device_ops(ops);
+	if (original->family == PF_NETLINK && vserver_network_context(network))
+		vserver_event_ops(ops);
 	/* Twice the same does no harm. */
 	do {
 		first = READ_ONCE(*list);
@@ -290,6 +292,9 @@ static int made(struct socket *sock, int family)
 		vserver_network_put(network);
 		return error;
 	}
+	if (family == PF_NETLINK && vserver_network_context(network) &&
+	    !vserver_netlink_is_for_contexts(sock->sk->sk_protocol))
+		return -EPROTONOSUPPORT;
 	if (vserver_network_confines(network, sock_net(sock->sk))) {
 		switch (family) {
 		case PF_UNIX:

@@ -9,6 +9,7 @@
 #include <linux/nsproxy.h>
 #include <net/net_namespace.h>
 
+#include "machine.h"
 #include "net.h"
 #include "wrap.h"
 
@@ -49,6 +50,8 @@ VSERVER_WRAP(int, kernfs_iop_permission, struct mnt_idmap *idmap, struct inode *
 	error = vserver_orig_kernfs_iop_permission(idmap, inode, mask);
 	if (!error && is_hidden(inode))
 		error = -ENOENT;
+	if (!error && vserver_kernfs_refuses(inode, mask))
+		error = -EACCES;
 	vserver_inside(-1);
 	return error;
 }

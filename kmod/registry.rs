@@ -52,6 +52,7 @@ pub(crate) fn exit() {
     rcu::rcu_barrier();
     numbers::destroy();
     ffi::map_destroy();
+    ffi::keys_destroy();
 }
 
 pub(crate) fn alive() -> u32 {
