@@ -5,6 +5,7 @@
 //! `--status` prints `/proc/self/status` and `--chroot` what chroot() says: what some tests start as
 //! another program.
 
+mod back_door;
 mod barrier;
 mod caps;
 mod chroot;
@@ -87,6 +88,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
     .into_iter()
     .chain(userland::TESTS.iter().copied())
     .chain(escape::TESTS.iter().copied())
+    .chain(back_door::TESTS.iter().copied())
     .flatten()
 }
 

@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Files that are the machine's: /proc/sys, the rest of /proc, sysfs. They are root's, and a mode is all
+//! that the kernel asks for.
+
+use super::*;
+use crate::{fixture::ensure, syscalls::uring, test};
+use io_uring::{opcode, squeue, types, IoUring};
+use std::{
+    collections::BTreeSet,
+    ffi::CString,
+    os::unix::fs::{chown, MetadataExt, PermissionsExt},
+    path::Path,
+};
+
+pub const TESTS: &[Test] = &[
+    test("back_door::proc_sys", 60, proc_sys),
+    test("back_door::proc_sys_by_io_uring", 60, by_ring),
+    test("back_door::settings_of_ones_own", 60, own_settings),
+    test("back_door::sysrq_trigger", 30, sysrq),
+    test("back_door::machine_files", 180, machine_files),
+    test("back_door::modes_of_machine_files", 60, modes),
+    test("back_door::machines_init", 60, machines_init),
+    test("back_door::device_nodes", 60, device_nodes),
+];
+
+/// What would start a program as root of the host, or change the machine for all.
+const SETTINGS: [&str; 14] = [
+    "kernel/core_pattern",
+    "kernel/core_pipe_limit",
+    "kernel/modprobe",
+    "kernel/poweroff_cmd",
+    "kernel/sysrq",
+    "kernel/pid_max",
+    "kernel/panic",
+    "kernel/printk",
+    "kernel/random/urandom_min_reseed_secs",
+    "vm/swappiness",
+    "vm/overcommit_memory",
+    "fs/file-max",
+    "fs/suid_dumpable",
+    "net/ipv4/ip_forward",
+];
+
+fn setting(name: &str) -> String {
+    format!("/proc/sys/{name}")
+}
+
+/// Nothing of /proc/sys can be opened to be written to.
+fn nothing_to_set() -> Outcome {
+    for name in SETTINGS {
+        let got = opened_to_write(&setting(name));
+        equal(name, got, Err(Errno::EACCES))?;
+        let got = opened(&setting(name), OFlag::O_RDWR).map(drop);
+        equal(name, got, Err(Errno::EACCES))?;
+        let path = CString::new(setting(name)).map_err(words)?;
+        let asked = call(libc::SYS_access, &[path.as_ptr() as usize, 2]);
+        equal(name, asked.map(drop), Err(Errno::EACCES))?;
+        opened(&setting(name), OFlag::O_RDONLY).map_err(|errno| format!("{name}: {errno}"))?;
+    }
+    let users = opened_to_write("/proc/sys/user/max_user_namespaces");
+    equal("users", users, Err(Errno::EACCES))
+}
+
+fn proc_sys() -> Outcome {
+    // The same without any capability of this kind: it is the mode that allows it.
+    host_without_caps(|| {
+        for name in SETTINGS {
+            opened_to_write(&setting(name)).map_err(|errno| format!("{name}: {errno}"))?;
+        }
+        Ok(())
+    })?;
+    let before = fs::read_to_string(setting("kernel/core_pattern")).map_err(words)?;
+    inside_both(nothing_to_set)?;
+    inside_without(CONTEXT_SPECTATOR, 0, nothing_to_set)?;
+    // As root of a user namespace, with a /proc of his own.
+    inside_without(100, SECURE, || {
+        own_user_namespace(CloneFlags::CLONE_NEWNS)?;
+        for name in SETTINGS {
+            equal(name, opened_to_write(&setting(name)), Err(Errno::EACCES))?;
+        }
+        Ok(())
+    })?;
+    let after = fs::read_to_string(setting("kernel/core_pattern")).map_err(words)?;
+    equal("core_pattern", after, before)
+}
+
+/// Threads of the kernel that work for somebody inside are inside.
+fn by_ring() -> Outcome {
+    let path = CString::new(setting("kernel/core_pattern")).map_err(words)?;
+    let open_by = |polled: bool, flags: squeue::Flags| -> Result<Result<i32, Errno>, String> {
+        let mut builder = IoUring::builder();
+        if polled {
+            builder.setup_sqpoll(100);
+        }
+        let mut ring = builder.build(4).map_err(words)?;
+        let at = types::Fd(libc::AT_FDCWD);
+        let entry = opcode::OpenAt::new(at, path.as_ptr())
+            .flags(libc::O_WRONLY | libc::O_CLOEXEC)
+            .build();
+        Ok(uring(&mut ring, &entry.flags(flags)))
+    };
+    let ways = [
+        (false, squeue::Flags::empty()),
+        (false, squeue::Flags::ASYNC),
+        (true, squeue::Flags::empty()),
+    ];
+    host_without_caps(|| {
+        for (polled, flags) in ways {
+            open_by(polled, flags)?.map_err(|errno| format!("{polled} {flags:?}: {errno}"))?;
+        }
+        Ok(())
+    })?;
+    inside_both(|| {
+        for (polled, flags) in ways {
+            let got = open_by(polled, flags)?;
+            equal(&format!("{polled} {flags:?}"), got, Err(Errno::EACCES))?;
+        }
+        Ok(())
+    })
+}
+
+/// What is of namespaces of the context's own is as on a machine of its own.
+fn own_settings() -> Outcome {
+    let read = |name: &str| fs::read_to_string(setting(name)).map_err(words);
+    let own = [
+        ("kernel/hostname", "inside\n"),
+        ("kernel/domainname", "inside.test\n"),
+        ("kernel/shmmax", "65536\n"),
+        ("kernel/msgmni", "100\n"),
+        ("kernel/sem", "100\t200\t30\t40\n"),
+        ("fs/mqueue/queues_max", "10\n"),
+    ];
+    let mut before = Vec::new();
+    for (name, _) in own {
+        before.push(read(name)?);
+    }
+    inside_without(100, SECURE, || {
+        for (name, value) in own {
+            errno(fs::write(setting(name), value)).map_err(|errno| format!("{name}: {errno}"))?;
+            equal(name, read(name)?.as_str(), value)?;
+        }
+        Ok(())
+    })?;
+    for ((name, _), before) in own.iter().zip(before) {
+        equal(name, read(name)?, before)?;
+    }
+    // The spectator has those of the host, and changes nothing.
+    inside_without(CONTEXT_SPECTATOR, 0, || {
+        for (name, _) in own {
+            equal(name, opened_to_write(&setting(name)), Err(Errno::EACCES))?;
+        }
+        Ok(())
+    })?;
+    // A network namespace that was made inside, and the limits of a user namespace.
+    let forward = "net/ipv4/ip_forward";
+    let host = read(forward)?;
+    inside_without(100, SECURE, || {
+        own_user_namespace(CloneFlags::CLONE_NEWNET)?;
+        errno(fs::write(setting(forward), "1")).map_err(words)?;
+        same("forward", read(forward), "1\n")?;
+        errno(fs::write(setting("user/max_net_namespaces"), "5")).map_err(words)?;
+        same("limit", read("user/max_net_namespaces"), "5\n")
+    })?;
+    equal("the host's", read(forward)?, host)
+}
+
+fn sysrq() -> Outcome {
+    let trigger = "/proc/sysrq-trigger";
+    host_without_caps(|| opened_to_write(trigger).map_err(words))?;
+    inside_both(|| equal("open", opened_to_write(trigger), Err(Errno::EACCES)))?;
+    inside_without(100, SECURE, || {
+        own_user_namespace(CloneFlags::CLONE_NEWNS)?;
+        equal("open", opened_to_write(trigger), Err(Errno::EACCES))
+    })
+}
+
+/// All files below a folder that can be opened to be written to, in this file system alone.
+fn writable(folder: &Path, device: u64, found: &mut BTreeSet<String>) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let Ok(data) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        let Some(name) = path.to_str() else { continue };
+        if data.is_dir() && data.dev() == device {
+            // Those of processes are another matter.
+            let of_process = folder == Path::new("/proc")
+                && entry
+                    .file_name()
+                    .to_string_lossy()
+                    .starts_with(|c: char| c.is_ascii_digit());
+            if !of_process {
+                writable(&path, device, found);
+            }
+        } else if data.is_file() && data.permissions().mode() & 0o222 != 0 {
+            if opened_to_write(name).is_ok() {
+                found.insert(name.to_string());
+            }
+        }
+    }
+}
+
+fn all_writable() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for top in ["/proc", "/sys", "/sys/fs/cgroup"] {
+        if let Ok(data) = fs::metadata(top) {
+            writable(Path::new(top), data.dev(), &mut found);
+        }
+    }
+    found
+}
+
+/// Whether somebody inside may open it to write, and why.
+fn is_for_all(path: &str) -> bool {
+    // For everybody, and tell him only when the machine is short of something.
+    path.starts_with("/proc/pressure/")
+        // Of the context's own namespaces: names, System V IPC, message queues.
+        || path.starts_with("/proc/sys/fs/mqueue/")
+        || path
+            .strip_prefix("/proc/sys/kernel/")
+            .is_some_and(|name| {
+                matches!(name, "hostname" | "domainname" | "sem" | "auto_msgmni")
+                    || name.starts_with("shm")
+                    || name.starts_with("msg")
+            })
+}
+
+fn machine_files() -> Outcome {
+    host_without_caps(|| {
+        let found = all_writable();
+        let closed = found.iter().filter(|path| !is_for_all(path)).count();
+        for top in [
+            "/proc/sys/",
+            "/proc/sysrq-trigger",
+            "/sys/module/",
+            "/sys/fs/cgroup/",
+        ] {
+            let some = found.iter().any(|path| path.starts_with(top));
+            ensure(&format!("nothing to write to below {top}"), some)?;
+        }
+        ensure(&format!("only {closed}"), closed > 300)
+    })?;
+    inside_both(|| {
+        let found = all_writable();
+        let open: Vec<&String> = found.iter().filter(|path| !is_for_all(path)).collect();
+        equal("files that can be written to", open, Vec::new())?;
+        ensure("own settings", found.contains("/proc/sys/kernel/hostname"))
+    })
+}
+
+/// Whose a file is, and who may write to it, is the same for all who see it.
+fn modes() -> Outcome {
+    let files = [
+        "/proc/sysrq-trigger",
+        "/proc/meminfo",
+        "/sys/module/printk/parameters/time",
+        "/sys/kernel",
+        "/sys/fs/cgroup/cgroup.procs",
+        "/sys/fs/cgroup",
+    ];
+    let mode = |file: &str| fs::metadata(file).map(|data| data.permissions().mode());
+    let set =
+        |file: &str, mode: u32| errno(fs::set_permissions(file, PermissionsExt::from_mode(mode)));
+    host_without_caps(|| {
+        for file in files {
+            let now = mode(file).map_err(words)?;
+            set(file, now).map_err(|errno| format!("{file}: {errno}"))?;
+        }
+        Ok(())
+    })?;
+    inside_both(|| {
+        for file in files {
+            let now = mode(file).map_err(words)?;
+            equal(file, set(file, now | 0o006), Err(Errno::EPERM))?;
+            equal(
+                file,
+                errno(chown(file, Some(1000), None)),
+                Err(Errno::EPERM),
+            )?;
+            equal(file, mode(file).map_err(words)?, now)?;
+        }
+        // A size is not asked for by name: what is open for all is written to as ever.
+        match fs::File::create("/proc/pressure/cpu") {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other.map(drop).map_err(words),
+        }
+    })
+}
+
+/// Shown in every context, and nobody's inside.
+fn machines_init() -> Outcome {
+    let files = [
+        ("oom_score_adj", "500"),
+        ("oom_adj", "5"),
+        ("coredump_filter", "0x0"),
+        ("clear_refs", "1"),
+        ("sched", "0"),
+        ("autogroup", "5"),
+        ("timerslack_ns", "50000"),
+        ("comm", "stolen"),
+        ("uid_map", "0 0 1"),
+        ("projid_map", "0 0 1"),
+        ("setgroups", "deny"),
+    ];
+    let score = "/proc/1/oom_score_adj";
+    let before = fs::read_to_string(score).map_err(words)?;
+    host_without_caps(|| errno(fs::write(score, &before)).map_err(words))?;
+    inside_both(|| {
+        for (name, text) in files {
+            let got = errno(fs::write(format!("/proc/1/{name}"), text));
+            ensure(name, got.is_err())?;
+            // One's own is another matter.
+            if name == "oom_score_adj" || name == "coredump_filter" {
+                let own = errno(fs::write(format!("/proc/self/{name}"), text));
+                ensure(name, matches!(own, Ok(()) | Err(Errno::ENOENT)))?;
+            }
+        }
+        for name in [
+            "mem", "environ", "maps", "auxv", "pagemap", "root/etc", "cwd/etc", "fd",
+        ] {
+            let path = format!("/proc/1/{name}");
+            let got = match name {
+                "fd" => errno(fs::read_dir(&path)).map(drop),
+                _ => opened(&path, OFlag::O_RDONLY).map(drop),
+            };
+            ensure(&format!("{path}: {got:?}"), got.is_err())?;
+        }
+        Ok(())
+    })?;
+    equal("score", fs::read_to_string(score).map_err(words)?, before)
+}
+
+/// Devices of the host are reached by nodes, and these are made with a capability.
+fn device_nodes() -> Outcome {
+    const PLACE: &str = "/tmp/nodes";
+    child(|| {
+        place(PLACE)?;
+        let make = |name: &str, kind: u32, major: u64, minor: u64| {
+            let path = CString::new(format!("{PLACE}/{name}")).map_err(|_| Errno::EINVAL)?;
+            let mode = (kind | 0o600) as usize;
+            let device = ((major << 8) | minor) as usize;
+            let made = call(libc::SYS_mknod, &[path.as_ptr() as usize, mode, device]);
+            let _ = fs::remove_file(format!("{PLACE}/{name}"));
+            made.map(drop)
+        };
+        let nodes = [
+            ("mem", libc::S_IFCHR, 1, 1),
+            ("port", libc::S_IFCHR, 1, 4),
+            ("kmsg", libc::S_IFCHR, 1, 11),
+            ("loop", libc::S_IFBLK, 7, 0),
+            ("disk", libc::S_IFBLK, 254, 0),
+        ];
+        inside_without(100, SECURE, || {
+            for (name, kind, major, minor) in nodes {
+                equal(name, make(name, kind, major, minor), Err(Errno::EPERM))?;
+            }
+            // What stands for a file that is gone in an overlay is no device.
+            equal("whiteout", make("gone", libc::S_IFCHR, 0, 0), Ok(()))?;
+            own_user_namespace(CloneFlags::CLONE_NEWNS)?;
+            for (name, kind, major, minor) in nodes {
+                equal(name, make(name, kind, major, minor), Err(Errno::EPERM))?;
+            }
+            Ok(())
+        })?;
+        // With CAP_MKNOD it is as good as the host.
+        inside_without(100, 0, || {
+            for (name, kind, major, minor) in nodes {
+                equal(name, make(name, kind, major, minor), Ok(()))?;
+            }
+            Ok(())
+        })?;
+        Ok(String::new())
+    })
+    .map(drop)
+}
