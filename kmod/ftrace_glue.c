@@ -56,9 +56,7 @@
 	W(security_sb_mount)			\
 	W(security_move_mount)			\
 	W(security_sb_pivotroot)		\
-	W(exportfs_decode_fh_raw)
-
-#define VSERVER_ROOT_WRAPS(W)			\
+	W(exportfs_decode_fh_raw)		\
 	W(nd_jump_link)				\
 	W(security_path_link)			\
 	W(mntns_install)			\
@@ -151,7 +149,6 @@
 #define VSERVER_COMMON_WRAPS(W)			\
 	VSERVER_NETWORK_WRAPS(W)		\
 	VSERVER_BARRIER_WRAPS(W)		\
-	VSERVER_ROOT_WRAPS(W)			\
 	VSERVER_PTY_WRAPS(W)			\
 	VSERVER_MACHINE_WRAPS(W)
 

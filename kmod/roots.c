@@ -1,17 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What leads out of a root directory without a walk. A process inside may come by a file of the host
- * that is not below its root: as the program that it was started by (/proc/PID/exe), as a descriptor
- * that was handed in, as the root of a process that has just entered. Being called root, it
- * would be its owner. So
- *
- * - the links of /proc do not lead to files and directories that are not below the caller's root: what
- *   was handed in can be used, and not be opened anew, to be written to;
- * - hard links are not made of them;
- * - a process is not looked into by one whose root is below its own;
- * - no mount namespace is joined in a chroot, as its root is above that.
- *
- * Who is not in a context is not concerned, nor who has the root of the machine.
+ * Root directories. In a context nobody leaves his by way of a process that has more than he has, as one
+ * that has just entered has, nor by a link of /proc to what is not below it, nor by way of a mount
+ * namespace, of which the root is the host's.
  */
 #include <linux/dcache.h>
 #include <linux/fs.h>
@@ -120,6 +111,60 @@ bool vserver_reaches_out(struct task_struct *task)
 	      !(is_below(&pwd, &root) || is_below(&pwd, &own_root));
 	rcu_read_unlock();
 	return out;
+}
+
+static bool is_below_own_root(const struct path *path)
+{
+	struct path root;
+	bool below;
+
+	get_fs_root(current->fs, &root);
+	below = is_below(path, &root);
+	path_put(&root);
+	return below;
+}
+
+/* Files without a place are nobody's but whose descriptor it is: pipes, sockets, memory. */
+static bool leads_out(const struct path *path)
+{
+	umode_t mode = d_inode(path->dentry)->i_mode;
+
+	return (S_ISREG(mode) || S_ISDIR(mode) || S_ISBLK(mode)) &&
+	       !(path->mnt->mnt_flags & MNT_INTERNAL) && !is_below_own_root(path);
+}
+
+/*
+ * The links of /proc lead to a file without a walk, to open it anew: the program of who has entered,
+ * which is the host's until he starts another one; what was handed in to be read. Root inside would
+ * be its owner, and write to it. It can be used through the descriptor that there is.
+ *
+ * The path is the function's own: when it is not taken, it goes.
+ */
+VSERVER_WRAP(int, nd_jump_link, const struct path *path)
+{
+	int error = -EACCES;
+
+	vserver_inside(1);
+	if (!vserver_is_inside() || !leads_out(path))
+		error = vserver_orig_nd_jump_link(path);
+	else
+		path_put(path);
+	vserver_inside(-1);
+	return error;
+}
+
+/* A hard link is another way to open it anew. The kernel makes them within one mount only. */
+VSERVER_WRAP(int, security_path_link, struct dentry *old_dentry, const struct path *new_dir,
+	     struct dentry *new_dentry)
+{
+	const struct path old_path = { .mnt = new_dir->mnt, .dentry = old_dentry };
+	int error = -EPERM;
+
+	vserver_inside(1);
+	if (!vserver_is_inside() || is_below_own_root(&old_path))
+		error = vserver_orig_security_path_link(old_dentry, new_dir, new_dentry);
+	vserver_inside(-1);
+	return error;
 }
 
 /*

@@ -5,7 +5,7 @@
 //! and with every capability, and from the host, where it works. See docs/back-doors.md.
 
 use crate::{
-    fixture::{child, enter, equal, secure, words, Outcome},
+    fixture::{child, enter, equal, words, Outcome, SECURE},
     syscalls::syscall,
     Test,
 };
@@ -65,7 +65,7 @@ fn inside_without(context: i32, caps: u64, run: impl FnOnce() -> Outcome) -> Out
 
 /// Runs something as root in a context: with what `--secure` leaves, and with every capability.
 fn inside_both(run: impl Fn() -> Outcome) -> Outcome {
-    inside_without(100, secure(), &run)?;
+    inside_without(100, SECURE, &run)?;
     inside_without(100, 0, &run)
 }
 
@@ -73,7 +73,7 @@ fn inside_both(run: impl Fn() -> Outcome) -> Outcome {
 /// allows to root.
 fn host_without_caps(run: impl FnOnce() -> Outcome) -> Outcome {
     child(|| {
-        enter(CONTEXT_STAY, 0, secure()).map_err(words)?;
+        enter(CONTEXT_STAY, 0, SECURE).map_err(words)?;
         run().map(|()| String::new())
     })
     .map(drop)

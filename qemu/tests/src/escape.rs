@@ -5,7 +5,7 @@
 //! with every capability. `docs/escapes.md` has the table.
 
 use crate::{
-    fixture::{child, confine, enter, equal, words, Outcome, Sitter},
+    fixture::{child, confine, enter, equal, words, Outcome, Sitter, SECURE},
     inet, Test,
 };
 use nix::{
@@ -59,20 +59,6 @@ const TWO: &str = "/tmp/escape/wall/two";
 
 /// What is in the file, and in the memory of every process of the test at the same address.
 static TOKEN: [u8; 16] = *b"a secret of host";
-
-/// What `--secure` gives up.
-const SECURE: u64 = {
-    let numbers = [
-        9, 11, 12, 13, 14, 15, 16, 17, 20, 21, 22, 23, 24, 25, 27, 30, 32, 33, 34, 35, 36, 37, 38,
-        39, 40,
-    ];
-    let (mut mask, mut at) = (0, 0);
-    while at < numbers.len() {
-        mask |= 1 << numbers[at];
-        at += 1;
-    }
-    mask
-};
 
 /// The vserver of the tests, and its neighbour.
 const NUMBER: i32 = 100;

@@ -3,7 +3,7 @@
 //! The commands against the real module: options, output, exit codes, and what errors leave behind.
 
 use crate::{
-    fixture::{ensure, equal, list, secure, until_empty, words, Outcome, Sitter},
+    fixture::{ensure, equal, list, until_empty, words, Outcome, Sitter, SECURE},
     test, Test,
 };
 use serde_json::Value;

@@ -83,7 +83,7 @@ fn groups() -> Outcome {
 /// Mounted by root of a namespace, it is the same tree.
 fn namespace() -> Outcome {
     let _group = Group::new("backdoor")?;
-    inside_without(100, secure(), || {
+    inside_without(100, SECURE, || {
         own_user_namespace(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP)?;
         mounted(None, "/", MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
         mounted(Some("cgroup2"), "/tmp", MsFlags::empty())?;
@@ -113,7 +113,7 @@ fn handed_in() -> Outcome {
             .map_err(words)?;
         back.write_all(host.pid.to_string().as_bytes())
             .map_err(words)?;
-        enter(100, 0, secure()).map_err(words)?;
+        enter(100, 0, SECURE).map_err(words)?;
         for pid in [host.pid, other.pid, 1] {
             let got = errno(procs.write_all(pid.to_string().as_bytes()));
             equal(&format!("{pid}"), got, Err(Errno::ESRCH))?;

@@ -101,11 +101,11 @@ fn calls() -> Outcome {
         }
         Ok(())
     };
-    inside_without(100, secure(), || all(|_| Errno::EPERM, &table))?;
+    inside_without(100, SECURE, || all(|_| Errno::EPERM, &table))?;
     // With the capabilities it is as good as the host: the kernel gets as far as to see the nonsense.
     inside_without(100, 0, || all(|said| said, &table))?;
     // A user namespace has all capabilities, over nothing of the host's.
-    inside_without(100, secure(), || {
+    inside_without(100, SECURE, || {
         own_user_namespace(CloneFlags::empty())?;
         all(|_| Errno::EPERM, &table)
     })
@@ -147,10 +147,10 @@ fn mounts() -> Outcome {
             }
             Ok::<_, String>(())
         };
-        inside_without(100, secure(), || {
+        inside_without(100, SECURE, || {
             refused(&["proc", "sysfs", "tmpfs", "cgroup2"])
         })?;
-        inside_without(100, secure(), || {
+        inside_without(100, SECURE, || {
             own_user_namespace(CloneFlags::CLONE_NEWNS)?;
             mounted(None, "/", MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
             equal("tmpfs", attempt("tmpfs")?, Ok(()))?;
@@ -191,11 +191,9 @@ fn binfmt() -> Outcome {
             nix::mount::umount(PLACE).map_err(words)?;
         }
         ensure("nobody runs it", !runs())?;
-        inside_without(100, secure(), || {
-            equal("mount", attempt(), Err(Errno::EPERM))
-        })?;
+        inside_without(100, SECURE, || equal("mount", attempt(), Err(Errno::EPERM)))?;
         let sitter = crate::fixture::Sitter::new(100, 0, || {
-            enter(CONTEXT_STAY, 0, secure()).map_err(words)?;
+            enter(CONTEXT_STAY, 0, SECURE).map_err(words)?;
             own_user_namespace(CloneFlags::CLONE_NEWNS)?;
             mounted(None, "/", MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
             if !host {
@@ -207,7 +205,7 @@ fn binfmt() -> Outcome {
         })?;
         // It is there for him, and for nobody else while he is there.
         ensure("for the host, too", !runs())?;
-        inside_without(100, secure(), || ensure("for his context", !runs()))?;
+        inside_without(100, SECURE, || ensure("for his context", !runs()))?;
         drop(sitter);
         fs::remove_file(&program).map_err(words)?;
         Ok(String::new())
@@ -225,7 +223,7 @@ fn perf() -> Outcome {
         call(libc::SYS_perf_event_open, &arguments).map(|fd| drop(own(fd as i32)))
     };
     equal("on the host", everything(), Ok(()))?;
-    inside_without(100, secure(), || {
+    inside_without(100, SECURE, || {
         let refused = |got: Result<(), Errno>| {
             let said = matches!(got, Err(Errno::EACCES | Errno::EPERM));
             ensure(&format!("{got:?}"), said)
@@ -295,8 +293,8 @@ fn bpf() -> Outcome {
         }
         Ok::<_, String>(())
     };
-    inside_without(100, secure(), refused)?;
-    inside_without(100, secure(), || {
+    inside_without(100, SECURE, refused)?;
+    inside_without(100, SECURE, || {
         own_user_namespace(CloneFlags::empty())?;
         refused()
     })?;
@@ -330,7 +328,7 @@ fn userfaultfd() -> Outcome {
         let at = call(libc::SYS_mmap, &[0, 4096, protection, flags, usize::MAX, 0]);
         at.map(|at| at as usize)
     };
-    inside_without(100, secure(), || {
+    inside_without(100, SECURE, || {
         let file = make(USER_MODE_ONLY).map_err(words)?;
         api(&file).map_err(words)?;
         register(&file, page().map_err(words)?).map_err(words)?;
@@ -339,8 +337,8 @@ fn userfaultfd() -> Outcome {
     })?;
     // Faults of the kernel itself need CAP_SYS_PTRACE, as on the host.
     let kernel = || make(0).map(drop);
-    inside_without(100, secure(), || equal("kernel", kernel(), Ok(())))?;
-    inside_without(100, secure() | CAP_SYS_PTRACE, || {
+    inside_without(100, SECURE, || equal("kernel", kernel(), Ok(())))?;
+    inside_without(100, SECURE | CAP_SYS_PTRACE, || {
         equal("without CAP_SYS_PTRACE", kernel(), Err(Errno::EPERM))
     })
 }
@@ -377,7 +375,7 @@ fn notify() -> Outcome {
         equal("file system", mark(&tree, file_system, PLACE)?, Ok(()))?;
         let (mut ours, mut theirs) = std::os::unix::net::UnixStream::pair().map_err(words)?;
         let sitter = crate::fixture::Sitter::new(100, 0, || {
-            enter(CONTEXT_STAY, 0, secure()).map_err(words)?;
+            enter(CONTEXT_STAY, 0, SECURE).map_err(words)?;
             chroot(format!("{PLACE}/guest").as_str()).map_err(words)?;
             chdir("/").map_err(words)?;
             for flags in [everything, contents] {
@@ -436,7 +434,7 @@ fn core_dump() -> Outcome {
     fs::set_permissions(HELPER, PermissionsExt::from_mode(0o755)).map_err(words)?;
     let run = || {
         fs::write(PATTERN, format!("|{HELPER} %P")).map_err(words)?;
-        let crashed = inside_without(100, secure(), || {
+        let crashed = inside_without(100, SECURE, || {
             equal("pattern", opened_to_write(PATTERN), Err(Errno::EACCES))?;
             raise(Signal::SIGABRT).map_err(words)
         });

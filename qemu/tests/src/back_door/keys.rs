@@ -147,7 +147,7 @@ fn keys_of_the_host() -> Outcome {
     let outcome = inside_both(|| absent(name, key, ring));
     equal("unlink", keyctl(9, &[key as usize, ring as usize]), Ok(0))?;
     outcome?;
-    inside_without(100, secure(), || {
+    inside_without(100, SECURE, || {
         let users = fs::read_to_string("/proc/key-users").map_err(words)?;
         equal("users", users.as_str(), "")
     })?;
@@ -162,7 +162,7 @@ fn keys_of_contexts() -> Outcome {
     // Each says what it has: the number of a key and of the keyring.
     let own = |context: i32| {
         child(|| {
-            enter(context, 0, secure()).map_err(words)?;
+            enter(context, 0, SECURE).map_err(words)?;
             let key = match request(name, false) {
                 Ok(key) => key,
                 Err(_) => add(name, USER).map_err(words)?,
@@ -204,7 +204,7 @@ fn namespaces() -> Outcome {
     let name = "host-secret";
     let key = add(name, USER).map_err(words)?;
     let ring = user_keyring()?;
-    let outcome = inside_without(100, secure(), || {
+    let outcome = inside_without(100, SECURE, || {
         let outer = user_keyring()?;
         own_user_namespace(CloneFlags::empty())?;
         absent(name, key, ring)?;
@@ -240,11 +240,11 @@ fn before() -> Outcome {
             keys.push((name, key, ring));
         }
         // To stay is no way to lose them.
-        enter(CONTEXT_STAY, 0, secure()).map_err(words)?;
+        enter(CONTEXT_STAY, 0, SECURE).map_err(words)?;
         for (name, key, _) in &keys {
             same(name, read(*key).map_err(words), name)?;
         }
-        enter(CONTEXT_NEW, 0, secure()).map_err(words)?;
+        enter(CONTEXT_NEW, 0, SECURE).map_err(words)?;
         for (name, key, ring) in &keys {
             equal(name, read(*key).map(drop), Err(Errno::ENOKEY))?;
             equal(name, read(*ring).map(drop), Err(Errno::ENOKEY))?;
@@ -307,11 +307,11 @@ fn parent() -> Outcome {
         ensure("not given", session()? != first)
     };
     child(|| family().map(|()| String::new()))?;
-    inside_without(100, secure(), family)?;
+    inside_without(100, SECURE, family)?;
     child(|| {
         keyctl(JOIN, &[0]).map_err(words)?;
         let first = session()?;
-        for caps in [secure(), 0] {
+        for caps in [SECURE, 0] {
             inside_without(100, caps, || equal("give", give()?, Err(Errno::EPERM)))?;
         }
         equal("session", session()?, first)?;

@@ -4,7 +4,7 @@
 //! of a process that has just entered, descriptors that were handed in.
 
 use super::*;
-use crate::{fixture::ensure, syscalls::own, test};
+use crate::{fixture::ensure, test};
 use nix::{
     sys::{
         memfd::{memfd_create, MFdFlags},
@@ -21,7 +21,6 @@ use std::{
 
 pub const TESTS: &[Test] = &[
     test("back_door::program_of_the_host", 60, program),
-    test("back_door::who_has_just_entered", 60, just_entered),
     test("back_door::interpreter_proc_self_exe", 60, interpreter),
     test("back_door::descriptors_handed_in", 60, descriptors),
     test("back_door::descriptors_of_ones_own", 60, own_descriptors),
@@ -60,7 +59,7 @@ fn in_guest(context: i32, run: impl FnOnce() -> Outcome) -> Outcome {
     } else {
         context
     };
-    inside_without(context, secure(), || {
+    inside_without(context, SECURE, || {
         chroot(GUEST).map_err(words)?;
         chdir("/").map_err(words)?;
         run()
@@ -151,94 +150,6 @@ fn program() -> Outcome {
             fs::read_to_string(PROGRAM).map_err(words),
             "#!/bin/owned",
         )
-    })
-}
-
-/// A process in the host's root directory, as seen from one in a narrower one.
-fn just_entered() -> Outcome {
-    let ways = |victim: &Victim| -> Vec<(&'static str, Result<(), Errno>)> {
-        let pid = victim.pid().as_raw() as usize;
-        let read = |name: &str| opened(&victim.link(name), OFlag::O_RDONLY).map(drop);
-        let memory = [0u8; 8];
-        let local = [memory.as_ptr() as usize, 8];
-        let vm = [
-            pid,
-            local.as_ptr() as usize,
-            1,
-            local.as_ptr() as usize,
-            1,
-            0,
-        ];
-        let pidfd = call(libc::SYS_pidfd_open, &[pid, 0]).map(|fd| own(fd as i32));
-        let getfd = pidfd
-            .and_then(|pidfd| call(libc::SYS_pidfd_getfd, &[pidfd.as_raw_fd() as usize, 0, 0]));
-        let seize = call(libc::SYS_ptrace, &[libc::PTRACE_SEIZE as usize, pid, 0, 0]);
-        if seize.is_ok() {
-            // It has to stop before it can be let go.
-            let _ = nix::sys::ptrace::interrupt(victim.pid());
-            let _ = nix::sys::wait::waitpid(victim.pid(), None);
-            let _ = nix::sys::ptrace::detach(victim.pid(), None);
-        }
-        vec![
-            ("root", read("root/tmp/links/host/secret")),
-            ("cwd", read("cwd/secret")),
-            ("exe", read("exe")),
-            ("fd", opened(&victim.link("fd/0"), OFlag::O_PATH).map(drop)),
-            ("mem", read("mem")),
-            ("environ", read("environ")),
-            ("maps", read("maps")),
-            ("mnt", read("ns/mnt")),
-            ("seize", seize.map(drop)),
-            // The address is none of its own.
-            (
-                "vm",
-                match call(libc::SYS_process_vm_readv, &vm) {
-                    Err(Errno::EFAULT) => Ok(()),
-                    other => other.map(drop),
-                },
-            ),
-            ("getfd", getfd.map(drop)),
-        ]
-    };
-    furnished(|| {
-        let victim = Victim::new(100)?;
-        in_guest(100, || {
-            victim.is_running()?;
-            for (name, got) in ways(&victim) {
-                let refused = matches!(got, Err(Errno::EACCES | Errno::EPERM));
-                ensure(&format!("{name}: {got:?}"), refused)?;
-            }
-            Ok(())
-        })?;
-        // Who has the same root directory may.
-        inside_without(100, secure(), || {
-            for (name, got) in ways(&victim) {
-                equal(name, got, Ok(()))?;
-            }
-            Ok(())
-        })?;
-        drop(victim);
-        let victim = Victim::new(CONTEXT_ROOT)?;
-        in_guest(CONTEXT_ROOT, || {
-            victim.is_running()?;
-            for (name, got) in ways(&victim) {
-                equal(name, got, Ok(()))?;
-            }
-            Ok(())
-        })?;
-        // One in a directory below one's own may be looked into.
-        let inner = inside_without(100, secure(), || {
-            chroot(GUEST).map_err(words)?;
-            chdir("/").map_err(words)?;
-            fs::create_dir("/inner").map_err(words)?;
-            let sitter = crate::fixture::Sitter::new(CONTEXT_ROOT, 0, || {
-                chroot("/inner").map_err(words)?;
-                chdir("/").map_err(words)
-            })?;
-            let link = format!("/proc/{}/root", sitter.pid);
-            opened(&link, OFlag::O_RDONLY).map(drop).map_err(words)
-        });
-        inner
     })
 }
 

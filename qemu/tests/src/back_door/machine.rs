@@ -74,7 +74,7 @@ fn proc_sys() -> Outcome {
     inside_both(nothing_to_set)?;
     inside_without(CONTEXT_SPECTATOR, 0, nothing_to_set)?;
     // As root of a user namespace, with a /proc of his own.
-    inside_without(100, secure(), || {
+    inside_without(100, SECURE, || {
         own_user_namespace(CloneFlags::CLONE_NEWNS)?;
         for name in SETTINGS {
             equal(name, opened_to_write(&setting(name)), Err(Errno::EACCES))?;
@@ -135,7 +135,7 @@ fn own_settings() -> Outcome {
     for (name, _) in own {
         before.push(read(name)?);
     }
-    inside_without(100, secure(), || {
+    inside_without(100, SECURE, || {
         for (name, value) in own {
             errno(fs::write(setting(name), value)).map_err(|errno| format!("{name}: {errno}"))?;
             equal(name, read(name)?.as_str(), value)?;
@@ -155,7 +155,7 @@ fn own_settings() -> Outcome {
     // A network namespace that was made inside, and the limits of a user namespace.
     let forward = "net/ipv4/ip_forward";
     let host = read(forward)?;
-    inside_without(100, secure(), || {
+    inside_without(100, SECURE, || {
         own_user_namespace(CloneFlags::CLONE_NEWNET)?;
         errno(fs::write(setting(forward), "1")).map_err(words)?;
         same("forward", read(forward), "1\n")?;
@@ -169,7 +169,7 @@ fn sysrq() -> Outcome {
     let trigger = "/proc/sysrq-trigger";
     host_without_caps(|| opened_to_write(trigger).map_err(words))?;
     inside_both(|| equal("open", opened_to_write(trigger), Err(Errno::EACCES)))?;
-    inside_without(100, secure(), || {
+    inside_without(100, SECURE, || {
         own_user_namespace(CloneFlags::CLONE_NEWNS)?;
         equal("open", opened_to_write(trigger), Err(Errno::EACCES))
     })
@@ -354,7 +354,7 @@ fn device_nodes() -> Outcome {
             ("loop", libc::S_IFBLK, 7, 0),
             ("disk", libc::S_IFBLK, 254, 0),
         ];
-        inside_without(100, secure(), || {
+        inside_without(100, SECURE, || {
             for (name, kind, major, minor) in nodes {
                 equal(name, make(name, kind, major, minor), Err(Errno::EPERM))?;
             }

@@ -136,7 +136,7 @@ fn device_events() -> Outcome {
         "nothing",
     )?;
     // To speak to others as the kernel does needs a capability.
-    inside_without(100, secure(), || {
+    inside_without(100, SECURE, || {
         let socket = netlink(UEVENT).map_err(words)?;
         for group in [1, 2] {
             let got = name(libc::SYS_connect, &socket, 0, group);
@@ -257,7 +257,7 @@ fn taskstats() -> Outcome {
     let host = Sitter::idle(CONTEXT_ROOT)?;
     equal("on the host", asked(by_pid, &pid(host.pid))?, Ok(()))?;
     equal("register", asked(register, b"0\0")?, Ok(()))?;
-    inside_without(100, secure(), || {
+    inside_without(100, SECURE, || {
         let own = asked(by_pid, &pid(getpid().as_raw()))?;
         equal("without CAP_NET_ADMIN", own, Err(Errno::EPERM))?;
         equal("register", asked(register, b"0\0")?, Err(Errno::EPERM))
@@ -310,7 +310,7 @@ fn families() -> Outcome {
         .copied()
         .filter(|one| known.contains(one))
         .collect();
-    for caps in [secure(), 0] {
+    for caps in [SECURE, 0] {
         child(|| {
             confine(&["127.0.0.1"]).map_err(words)?;
             enter(100, 0, caps).map_err(words)?;

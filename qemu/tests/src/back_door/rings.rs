@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::{
-    fixture::{ensure, get},
+    fixture::ensure,
     syscalls::{own, uring},
     test,
 };
@@ -15,7 +15,6 @@ use nix::sys::socket::{
 use std::{io::IoSlice, os::fd::RawFd};
 
 pub const TESTS: &[Test] = &[
-    test("back_door::io_uring_threads_do_not_enter", 60, threads),
     test("back_door::io_uring_credentials", 60, credentials),
     test("back_door::io_uring_files", 60, files),
     test("back_door::io_uring_is_not_handed_on", 30, handed_on),
@@ -23,31 +22,6 @@ pub const TESTS: &[Test] = &[
 
 fn ring() -> Result<IoUring, String> {
     IoUring::new(8).map_err(words)
-}
-
-/// A thread that takes requests from the caller would stay outside, with what it had there.
-fn threads() -> Outcome {
-    child(|| {
-        let polled: IoUring = IoUring::builder()
-            .setup_sqpoll(10_000)
-            .build(8)
-            .map_err(words)?;
-        equal("with a thread", enter(100, 0, 0).err(), Some(Errno::EINVAL))?;
-        drop(polled);
-        // It ends in its own time.
-        for _ in 0..3000 {
-            match enter(100, 0, 0) {
-                Err(Errno::EINVAL) => std::thread::sleep(std::time::Duration::from_millis(10)),
-                other => {
-                    equal("without", other.err(), None)?;
-                    equal("context", get(0).map_err(words)?.context, 100)?;
-                    return Ok(String::new());
-                }
-            }
-        }
-        Err("the thread stays".to_string())
-    })
-    .map(drop)
 }
 
 /// Credentials that are registered inside have what its ceiling leaves, whoever uses them.
@@ -65,7 +39,7 @@ fn credentials() -> Outcome {
         equal("on the host", packet(&mut ring, number), Ok(()))?;
         Ok(String::new())
     })?;
-    inside_without(100, secure(), || {
+    inside_without(100, SECURE, || {
         let mut ring = ring()?;
         let number = registered(&ring)?;
         equal("inside", packet(&mut ring, number), Err(Errno::EPERM))?;

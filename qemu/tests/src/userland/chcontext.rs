@@ -93,17 +93,14 @@ fn ends() -> Outcome {
 fn capabilities() -> Outcome {
     for (options, kept) in [
         ("", ALL),
-        ("--secure", ALL & !secure()),
-        ("--secure --cap CAP_NET_RAW", (ALL & !secure()) | (1 << 13)),
-        ("--cap cap_net_raw --secure", (ALL & !secure()) | (1 << 13)),
+        ("--secure", ALL & !SECURE),
+        ("--secure --cap CAP_NET_RAW", (ALL & !SECURE) | (1 << 13)),
+        ("--cap cap_net_raw --secure", (ALL & !SECURE) | (1 << 13)),
         (
             "--cap !CAP_SYS_CHROOT --cap !Cap_Bpf",
             ALL & !((1 << 18) | (1 << 39)),
         ),
-        (
-            "--secure --cap !CAP_SYS_CHROOT",
-            ALL & !secure() & !(1 << 18),
-        ),
+        ("--secure --cap !CAP_SYS_CHROOT", ALL & !SECURE & !(1 << 18)),
         ("--cap !CAP_CHOWN --cap CAP_CHOWN", ALL),
     ] {
         let line = format!("chcontext --silent {options} cat /proc/self/status").replace("  ", " ");
