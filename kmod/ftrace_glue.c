@@ -59,6 +59,7 @@
 	W(exportfs_decode_fh_raw)		\
 	W(proc_exe_link)			\
 	W(mntns_install)			\
+	W(copy_mnt_ns)				\
 	W(get_sequential_mnt_ns)
 
 #ifdef CONFIG_COMPAT

@@ -106,6 +106,23 @@ VSERVER_WRAP(int, mntns_install, struct nsset *nsset, struct ns_common *ns)
 	return error;
 }
 
+/*
+ * In an empty one, whose root is where he then is, he would not be in a chroot any more, and could join
+ * the one before by a descriptor.
+ */
+VSERVER_WRAP(struct mnt_namespace *, copy_mnt_ns, u64 flags, struct mnt_namespace *ns,
+	     struct user_namespace *user_ns, struct fs_struct *new_fs)
+{
+	struct mnt_namespace *copy = ERR_PTR(-EPERM);
+
+	vserver_inside(1);
+	if (!(flags & CLONE_EMPTY_MNTNS) || !vserver_is_inside() ||
+	    !vserver_call_current_chrooted())
+		copy = vserver_orig_copy_mnt_ns(flags, ns, user_ns, new_fs);
+	vserver_inside(-1);
+	return copy;
+}
+
 /* The list of all mount namespaces ends where it begins. */
 VSERVER_WRAP(struct mnt_namespace *, get_sequential_mnt_ns, struct mnt_namespace *mnt_ns,
 	     bool previous)
