@@ -60,6 +60,7 @@
 	W(nd_jump_link)				\
 	W(security_path_link)			\
 	W(mntns_install)			\
+	W(copy_mnt_ns)				\
 	W(get_sequential_mnt_ns)
 
 #ifdef CONFIG_COMPAT

@@ -17,65 +17,6 @@
 #include "unexported.h"
 #include "wrap.h"
 
-/* Also when one of them is seen through another mount, or in another namespace, which has its own. */
-static bool is_below(const struct path *path, const struct path *top)
-{
-	return path_is_under(path, top) || is_subdir(path->dentry, top->dentry);
-}
-
-static bool is_above(const struct path *path, const struct path *other)
-{
-	return !path_equal(path, other) && path->dentry != other->dentry && is_below(other, path);
-}
-
-static bool is_below_root(const struct path *path)
-{
-	struct path root;
-	bool below;
-
-	get_fs_root(current->fs, &root);
-	below = is_below(path, &root);
-	path_put(&root);
-	return below;
-}
-
-/* Files without a place are nobody's but whose descriptor it is: pipes, sockets, memory. */
-static bool leads_out(const struct path *path)
-{
-	umode_t mode = d_inode(path->dentry)->i_mode;
-
-	return (S_ISREG(mode) || S_ISDIR(mode) || S_ISBLK(mode)) &&
-	       !(path->mnt->mnt_flags & MNT_INTERNAL) && !is_below_root(path);
-}
-
-/* Called without a reference to spare: the path goes when it is not taken. */
-VSERVER_WRAP(int, nd_jump_link, const struct path *path)
-{
-	int error = -EACCES;
-
-	vserver_inside(1);
-	if (!vserver_is_inside() || !leads_out(path))
-		error = vserver_orig_nd_jump_link(path);
-	else
-		path_put(path);
-	vserver_inside(-1);
-	return error;
-}
-
-VSERVER_WRAP(int, security_path_link, struct dentry *old_dentry, const struct path *new_dir,
-	     struct dentry *new_dentry)
-{
-	/* The kernel links within one mount only. */
-	const struct path old_path = { .mnt = new_dir->mnt, .dentry = old_dentry };
-	int error = -EPERM;
-
-	vserver_inside(1);
-	if (!vserver_is_inside() || is_below_root(&old_path))
-		error = vserver_orig_security_path_link(old_dentry, new_dir, new_dentry);
-	vserver_inside(-1);
-	return error;
-}
-
 /* Without references: what they point to is freed a grace period later. Under rcu_read_lock(). */
 static void directories(struct fs_struct *fs, struct path *root, struct path *pwd)
 {
@@ -86,6 +27,20 @@ static void directories(struct fs_struct *fs, struct path *root, struct path *pw
 		*root = fs->root;
 		*pwd = fs->pwd;
 	} while (read_seqretry(&fs->seq, seq));
+}
+
+/* Also when one of them is seen through another mount, or in another namespace. */
+static bool is_below(const struct path *path, const struct path *root)
+{
+	return path_is_under(path, root) || is_subdir(path->dentry, root->dentry);
+}
+
+static bool is_above(const struct path *path, const struct path *other)
+{
+	if (path_equal(path, other))
+		return false;
+	return path_is_under(other, path) ||
+	       (path->dentry != other->dentry && is_subdir(other->dentry, path->dentry));
 }
 
 /*
@@ -180,6 +135,23 @@ VSERVER_WRAP(int, mntns_install, struct nsset *nsset, struct ns_common *ns)
 		error = vserver_orig_mntns_install(nsset, ns);
 	vserver_inside(-1);
 	return error;
+}
+
+/*
+ * In an empty one, whose root is where he then is, he would not be in a chroot any more, and could join
+ * the one before by a descriptor.
+ */
+VSERVER_WRAP(struct mnt_namespace *, copy_mnt_ns, u64 flags, struct mnt_namespace *ns,
+	     struct user_namespace *user_ns, struct fs_struct *new_fs)
+{
+	struct mnt_namespace *copy = ERR_PTR(-EPERM);
+
+	vserver_inside(1);
+	if (!(flags & CLONE_EMPTY_MNTNS) || !vserver_is_inside() ||
+	    !vserver_call_current_chrooted())
+		copy = vserver_orig_copy_mnt_ns(flags, ns, user_ns, new_fs);
+	vserver_inside(-1);
+	return copy;
 }
 
 /* The list of all mount namespaces ends where it begins. */

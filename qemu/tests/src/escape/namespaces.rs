@@ -31,6 +31,13 @@ escapes! {
         setns(file("/proc/self/ns/mnt")?, CloneFlags::CLONE_NEWNS)?;
         read_secret(SECRET)
     };
+    setns_from_an_empty_namespace: secure EPERM whole EPERM, |_| {
+        // Made by UNSHARE_EMPTY_MNTNS: there one is at the root, so that nobody finds a chroot.
+        let before = file("/proc/self/ns/mnt")?;
+        call(libc::SYS_unshare, &[0x0010_0000])?;
+        setns(before, CloneFlags::CLONE_NEWNS)?;
+        read_secret(SECRET)
+    };
     setns_of_a_process: secure ENOENT whole ENOENT, |outside| {
         let path = format!("/proc/{}/ns/mnt", outside.pid);
         setns(file(&path)?, CloneFlags::CLONE_NEWNS)?;
