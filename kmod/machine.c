@@ -152,9 +152,15 @@ OF_A_PROCESS(clear_refs_write)
 /* Nor does he see which descriptors it has. */
 VSERVER_WRAP(int, proc_fd_permission, struct mnt_idmap *idmap, struct inode *inode, int mask)
 {
-	if (!vserver_process_in_view(vserver_proc_inode(inode)->pid))
-		return -EACCES;
-	return vserver_orig_proc_fd_permission(idmap, inode, mask);
+	struct pid *pid = vserver_proc_inode(inode)->pid;
+	bool listed;
+
+	if (vserver_process_in_view(pid))
+		return vserver_orig_proc_fd_permission(idmap, inode, mask);
+	rcu_read_lock();
+	listed = vserver_pid_listed(pid);
+	rcu_read_unlock();
+	return listed ? -EACCES : -ENOENT;
 }
 
 /*
