@@ -20,8 +20,7 @@
 #include <linux/tty.h>
 #include <linux/tty_driver.h>
 
-#include "helpers.h"
-#include "net.h"
+#include "inside.h"
 #include "unexported.h"
 #include "wrap.h"
 
@@ -30,14 +29,14 @@ struct pts_fs_info;
 /* Who somebody is: a tag that no other context ever has. Zero: the host. */
 static u64 identity(void)
 {
-	const struct vserver_network *network = vserver_network_current();
+	const struct vserver_network *network = vserver_network_inside();
 
-	return network && vserver_network_context(network) ? vserver_network_tag(network) : 0;
+	return network ? vserver_network_tag(network) : 0;
 }
 
 static bool is_spectator(void)
 {
-	const struct vserver_network *network = vserver_network_current();
+	const struct vserver_network *network = vserver_network_inside();
 
 	return network && vserver_network_context(network) == VSERVER_SPECTATOR;
 }
