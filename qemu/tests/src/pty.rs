@@ -350,9 +350,13 @@ fn talk(master: &OwnedFd, terminal: &OwnedFd) -> Outcome {
     write(master, b"down\n").map_err(words)?;
     let length = read(terminal, &mut room).map_err(words)?;
     equal("down", &room[..length], b"down\n".as_slice())?;
-    // The echo.
-    let length = read(master, &mut room).map_err(words)?;
-    equal("echo", &room[..length], b"down\r\n".as_slice())
+    // The echo, in pieces or not.
+    let mut echo = Vec::new();
+    while echo.len() < b"down\r\n".len() {
+        let length = read(master, &mut room).map_err(words)?;
+        echo.extend(&room[..length]);
+    }
+    equal("echo", echo.as_slice(), b"down\r\n".as_slice())
 }
 
 /// All that programs do with a terminal that they have been given.
