@@ -57,6 +57,7 @@
 	W(security_move_mount)			\
 	W(security_sb_pivotroot)		\
 	W(exportfs_decode_fh_raw)		\
+	W(mm_access)				\
 	W(nd_jump_link)				\
 	W(security_path_link)			\
 	W(mntns_install)			\
