@@ -83,6 +83,7 @@
 	W(proc_reg_open)			\
 	W(proc_setattr)				\
 	W(proc_fd_permission)			\
+	W(locks_show)				\
 	W(kernfs_iop_setattr)			\
 	W(oom_adj_write)			\
 	W(oom_score_adj_write)			\
