@@ -57,6 +57,7 @@
 	W(security_move_mount)			\
 	W(security_sb_pivotroot)		\
 	W(exportfs_decode_fh_raw)		\
+	W(mm_access)				\
 	W(nd_jump_link)				\
 	W(security_path_link)			\
 	W(mntns_install)			\
@@ -83,6 +84,7 @@
 	W(proc_reg_open)			\
 	W(proc_setattr)				\
 	W(proc_fd_permission)			\
+	W(locks_show)				\
 	W(kernfs_iop_setattr)			\
 	W(oom_adj_write)			\
 	W(oom_score_adj_write)			\

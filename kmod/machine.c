@@ -9,11 +9,14 @@
  * hands in is the host's business.
  */
 #include <linux/cred.h>
+#include <linux/filelock.h>
 #include <linux/fs.h>
 #include <linux/ipc_namespace.h>
 #include <linux/nsproxy.h>
+#include <linux/pid.h>
 #include <linux/pid_namespace.h>
 #include <linux/sched/task.h>
+#include <linux/seq_file.h>
 #include <linux/sysctl.h>
 #include <linux/user_namespace.h>
 #include <net/net_namespace.h>
@@ -161,6 +164,20 @@ VSERVER_WRAP(int, proc_fd_permission, struct mnt_idmap *idmap, struct inode *ino
 	listed = vserver_pid_listed(pid);
 	rcu_read_unlock();
 	return listed ? -EACCES : -ENOENT;
+}
+
+/* Locks on files are listed with the numbers of the processes that have them. */
+VSERVER_WRAP(int, locks_show, struct seq_file *file, void *value)
+{
+	const struct file_lock_core *lock = hlist_entry(value, struct file_lock_core, flc_link);
+	struct pid *pid;
+	bool seen;
+
+	rcu_read_lock();
+	pid = find_pid_ns(lock->flc_pid, &init_pid_ns);
+	seen = !pid || vserver_process_in_view(pid);
+	rcu_read_unlock();
+	return seen ? vserver_orig_locks_show(file, value) : 0;
 }
 
 /*

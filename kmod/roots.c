@@ -68,6 +68,22 @@ bool vserver_reaches_out(struct task_struct *task)
 	return out;
 }
 
+/*
+ * Who may watch the whole machine (CAP_PERFMON) may read about the memory of every process, and the
+ * kernel asks nobody else then. Inside it asks as for everybody.
+ */
+VSERVER_WRAP(struct mm_struct *, mm_access, struct task_struct *task, unsigned int mode)
+{
+	struct mm_struct *mm = ERR_PTR(-EACCES);
+
+	vserver_inside(1);
+	if (!vserver_is_inside() || READ_ONCE(task->mm) == current->mm ||
+	    vserver_call_ptrace_may_access(task, mode))
+		mm = vserver_orig_mm_access(task, mode);
+	vserver_inside(-1);
+	return mm;
+}
+
 static bool is_below_own_root(const struct path *path)
 {
 	struct path root;

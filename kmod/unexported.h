@@ -62,6 +62,7 @@ struct uts_namespace;
 	   const struct in6_addr *src_addr))				\
 	U(__udp_enqueue_schedule_skb, int, (struct sock *sk, struct sk_buff *skb)) \
 	U(tty_ioctl, long, (struct file *file, unsigned int cmd, unsigned long arg)) \
+	U(ptrace_may_access, bool, (struct task_struct *task, unsigned int mode)) \
 	U(vfs_dentry_acceptable, int, (void *context, struct dentry *dentry)) \
 	U(udp_rcv, int, (struct sk_buff *skb))				\
 	U(udpv6_rcv, int, (struct sk_buff *skb))

@@ -4,7 +4,11 @@
 //! that the kernel asks for.
 
 use super::*;
-use crate::{fixture::ensure, syscalls::uring, test};
+use crate::{
+    fixture::{ensure, Sitter},
+    syscalls::uring,
+    test,
+};
 use io_uring::{opcode, squeue, types, IoUring};
 use std::{
     collections::BTreeSet,
@@ -21,6 +25,7 @@ pub const TESTS: &[Test] = &[
     test("back_door::machine_files", 180, machine_files),
     test("back_door::modes_of_machine_files", 60, modes),
     test("back_door::machines_init", 60, machines_init),
+    test("back_door::locks_of_files", 30, locks),
     test("back_door::device_nodes", 60, device_nodes),
 ];
 
@@ -332,6 +337,39 @@ fn machines_init() -> Outcome {
         Ok(())
     })?;
     equal("score", fs::read_to_string(score).map_err(words)?, before)
+}
+
+/// The list of all locks has the numbers of those who hold them.
+fn locks() -> Outcome {
+    let holder = |context: i32| {
+        Sitter::new(context, 0, || {
+            let path = format!("/tmp/lock-{context}");
+            let file = fs::File::create(&path).map_err(words)?;
+            fs::remove_file(&path).map_err(words)?;
+            // LOCK_EX
+            call(libc::SYS_flock, &[file.as_raw_fd() as usize, 2]).map_err(words)?;
+            std::mem::forget(file);
+            Ok(())
+        })
+    };
+    let (host, one, two) = (holder(CONTEXT_ROOT)?, holder(100)?, holder(200)?);
+    let listed = |expected: [bool; 3]| {
+        let text = fs::read_to_string("/proc/locks").map_err(words)?;
+        let has = |pid: i32| {
+            let pid = pid.to_string();
+            text.lines()
+                .any(|line| line.split_whitespace().any(|word| word == pid))
+        };
+        equal(
+            "listed",
+            [has(host.pid), has(one.pid), has(two.pid)],
+            expected,
+        )
+    };
+    listed([true, false, false])?;
+    inside_without(100, 0, || listed([false, true, false]))?;
+    inside_without(200, SECURE, || listed([false, false, true]))?;
+    inside_without(CONTEXT_SPECTATOR, 0, || listed([true, true, true]))
 }
 
 /// Devices of the host are reached by nodes, and these are made with a capability.
