@@ -244,8 +244,17 @@ pub const ROWS: &[Row] = &[
         },
     ),
     Row::new(
+        "fork-exec",
+        "fork, exec of a static program, exit, wait",
+        200,
+        |s| {
+            let mut program = Program::new(s.setting.program.clone());
+            s.each(|| ended_well(program.start(First::Fork)?))
+        },
+    ),
+    Row::new(
         "unshare-exec",
-        "vfork, unshare of UTS and IPC, exec, exit, wait",
+        "fork, unshare of UTS and IPC, exec, exit, wait",
         200,
         |s| {
             let mut program = Program::new(s.setting.program.clone());
@@ -254,7 +263,7 @@ pub const ROWS: &[Row] = &[
     ),
     Row::new(
         "enter-exec",
-        "vfork, ENTER of a new context, exec, exit, wait",
+        "fork, ENTER of a new context, exec, exit, wait",
         200,
         |s| {
             let device = module::device()?;

@@ -60,7 +60,7 @@ pub fn map_touch_unmap() -> Result<(), Errno> {
     Errno::result(unsafe { libc::munmap(start, length) }).map(drop)
 }
 
-/// A program to be started by vfork and exec, over and over.
+/// A program to be started over and over.
 pub struct Program {
     words: Vec<CString>,
     stack: Vec<u8>,
@@ -69,7 +69,10 @@ pub struct Program {
 /// What it does before it executes the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum First {
+    /// By vfork. What is done otherwise must be done by fork: nobody enters who shares memory.
     Nothing,
+    /// By fork as well, for comparison.
+    Fork,
     /// ENTER of a new context, by this descriptor of the device.
     Enter(RawFd),
     /// unshare of the namespaces that a context has for itself.
@@ -103,6 +106,10 @@ impl Program {
             arguments: arguments.as_ptr(),
             first,
         };
+        let memory = match first {
+            First::Nothing => libc::CLONE_VM,
+            First::Fork | First::Enter(_) | First::Unshare => 0,
+        };
         let top = self.stack.as_mut_ptr_range().end;
         // SAFETY: With CLONE_VFORK this thread waits until the child has executed the program or
         // ended, so `plan` and what it points to live long enough. The child runs on a stack of its
@@ -111,7 +118,7 @@ impl Program {
             libc::clone(
                 child,
                 top.cast(),
-                libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
+                memory | libc::CLONE_VFORK | libc::SIGCHLD,
                 ptr::from_ref(&plan).cast_mut().cast::<c_void>(),
             )
         };

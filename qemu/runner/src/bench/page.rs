@@ -213,9 +213,11 @@ impl Page {
                       | instructions | absent | loaded | 1,000 contexts | target | met |\n\
                       |---|--:|--:|--:|--:|---|\n";
         let alone = measured.median(Situation::Absent, "exec")?;
+        let forked = measured.median(Situation::Absent, "fork-exec")?;
         let unshared = measured.median(Situation::Absent, "unshare-exec")?;
         for (name, limit) in [
             ("exec", None),
+            ("fork-exec", None),
             ("unshare-exec", None),
             ("enter-exec", Some(unshared * ENTER_EXEC / 100)),
             ("chcontext", Some(CHCONTEXT)),
@@ -226,6 +228,7 @@ impl Page {
             let what = report.rows.iter().find(|row| row.name == name);
             let absent = match name {
                 "exec" => grouped(alone.into()),
+                "fork-exec" => grouped(forked.into()),
                 "unshare-exec" => grouped(unshared.into()),
                 _ => String::new(),
             };
@@ -254,12 +257,12 @@ impl Page {
         write!(
             self.text,
             "\nWith ENTER it costs {} times what it costs with the same namespaces made by unshare (target: {}.{:02}), and {} times\n\
-             what it costs alone; by `chcontext` {} times.\n\
+             what fork and exec cost alone; `chcontext` costs {} times what vfork and exec do.\n\
              ENTER alone: {} for the 10th context, {} for the 2,000th (target: at most {}.{:02} times as much; met: {met}).\n",
             ratio("enter-exec", unshared)?,
             ENTER_EXEC / 100,
             ENTER_EXEC % 100,
-            ratio("enter-exec", alone)?,
+            ratio("enter-exec", forked)?,
             ratio("chcontext", alone)?,
             grouped(tenth.into()),
             grouped(last.into()),
