@@ -77,6 +77,7 @@
 	W(dcache_readdir)			\
 	W(tty_open)				\
 	W(tty_ioctl)				\
+	W(tty_vhangup_self)			\
 	VSERVER_PTY_COMPAT_WRAPS(W)
 
 #define VSERVER_MACHINE_WRAPS(W)		\

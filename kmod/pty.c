@@ -299,22 +299,31 @@ static bool is_in_use_by_others(struct tty_struct *terminal)
 	return others;
 }
 
+/* Whether a terminal is another's than this one's. All that are not in pairs are the host's. */
+static bool is_foreign(const struct tty_struct *terminal, u64 self)
+{
+	const struct inode *pty;
+	u64 owner;
+
+	rcu_read_lock();
+	pty = pty_of(terminal);
+	owner = pty ? owner_of(pty) : 0;
+	rcu_read_unlock();
+	return owner != self;
+}
+
 /* A request that has an effect on who else is on a terminal, or on the machine's. */
 static bool reaches_too_far(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct tty_struct *tty = tty_of(file);
 	struct tty_struct *terminal = tty ? terminal_side(tty) : NULL;
-	const struct inode *pty;
 	u64 self = identity();
 	bool foreign;
 
 	/* There is nothing that it could reach. */
 	if (!terminal)
 		return false;
-	rcu_read_lock();
-	pty = pty_of(terminal);
-	foreign = (pty ? owner_of(pty) : 0) != self;
-	rcu_read_unlock();
+	foreign = is_foreign(terminal, self);
 	switch (cmd) {
 	case TIOCSTI:
 	case TIOCLINUX:
@@ -352,6 +361,25 @@ notrace bool vserver_diverts_tty_ioctl(struct file *file, unsigned int cmd, unsi
 notrace long vserver_instead_tty_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	return -EPERM;
+}
+
+/* vhangup(2), of the caller's own terminal: for that a capability is enough that gettys have. */
+VSERVER_DIVERT(void, tty_vhangup_self, void);
+
+notrace bool vserver_diverts_tty_vhangup_self(void)
+{
+	struct tty_struct *tty = get_current_tty();
+	bool others;
+
+	if (!tty)
+		return false;
+	others = is_foreign(tty, identity()) && is_in_use_by_others(tty);
+	tty_kref_put(tty);
+	return others;
+}
+
+notrace void vserver_instead_tty_vhangup_self(void)
+{
 }
 
 #ifdef CONFIG_COMPAT

@@ -537,6 +537,15 @@ fn taking() -> Outcome {
         let own = Pair::new()?;
         equal("to an own one", redirect(&own.terminal()?), refused)
     })?;
+    // By vhangup, which knows no terminal but the caller's own.
+    controlled_by(&terminal, || {
+        child(|| {
+            enter_a()?;
+            syscall(libc::SYS_vhangup, [0; 6]).map_err(words)?;
+            Ok(String::new())
+        })?;
+        talk(&host.master, &terminal)
+    })?;
     // Where only the caller is on it, it is his. This is how init takes a console.
     child(|| {
         enter_a()?;
