@@ -112,8 +112,8 @@ the server answers by sendto); by TCP through a connection that stays, and throu
 the server closes; and 64 KiB through TCP until the other process has read them, one sixteenth of a MiB.
 
 Targets: nothing more (within the spread), at most 3 % for kill, fork and terminals, 1 % for a connection and for a walk that
-needs a capability on its way; *outside*: but for the
-sockets of a context. The other rows with a percentage have no target; they show what the hooks cost where they sit.
+needs a capability on its way; *outside*: but for the sockets of a context. The other rows with a percentage have no
+target; they show what the hooks cost where they sit.
 
 *Loopback of a context with an ipv4root* compares the same rows at 127.0.0.1:
 
