@@ -43,7 +43,7 @@ const CALLS: [(&str, Allowed); 21] = [
     ("getpgid", Allowed::Anything),
     ("proc-status", Allowed::Anything),
     ("proc-list", Allowed::Anything),
-    ("pty", Allowed::Percent(1)),
+    ("pty", Allowed::Percent(3)),
     ("tcgets", Allowed::Percent(3)),
 ];
 
@@ -111,9 +111,9 @@ The network rows are between two processes on the loopback device: one byte ther
 the server answers by sendto); by TCP through a connection that stays, and through a new one each time, which
 the server closes; and 64 KiB through TCP until the other process has read them, one sixteenth of a MiB.
 
-Targets: nothing more (within the spread), at most 3 % for kill, fork and a terminal's ioctl, 1 % for a connection, a
-pseudo-terminal, and a walk that needs the right to pass a closed directory; *outside*: but for the
-sockets of a context. The other rows with a percentage have no target; they show what the hooks cost where they sit.
+Targets: nothing more (within the spread), at most 3 % for kill, fork and terminals, 1 % for a connection and for a walk that
+needs a capability on its way; *outside*: but for the sockets of a context. The other rows with a percentage have no
+target; they show what the hooks cost where they sit.
 
 *Loopback of a context with an ipv4root* compares the same rows at 127.0.0.1:
 
