@@ -312,7 +312,7 @@ pub(crate) fn own_nsproxy(spaces: Option<&Spaces>) -> Result {
     to_result(unsafe { c::vserver_own_nsproxy(spaces) })
 }
 
-/// What is known of pseudo-terminals, see `pty.c`.
+/// What is known of pseudo-terminals, see `pty.c` and `devpts.c`.
 pub(crate) mod ptys {
     use super::c;
 

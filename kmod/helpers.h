@@ -71,6 +71,8 @@ int vserver_own_nsproxy(struct vserver_spaces *spaces);
 struct file;
 void vserver_pty_borrow(const struct file *file);
 void vserver_ptys_end_loans_to(u64 borrower);
+
+/* devpts.c */
 void vserver_ptys_begin(void);
 void vserver_ptys_unmark(void);
 void vserver_ptys_end(void);

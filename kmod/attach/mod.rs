@@ -12,7 +12,7 @@
 //! Wrappers that call something that may sleep count themselves in [`Inside`]. So removal is: one
 //! grace period (whoever had jumped in has counted), wait until the count is zero, one more
 //! grace period (whoever had counted down has returned). Around the latter the entries of terminals
-//! forget us, see `pty.c`.
+//! forget us, see `devpts.c`.
 
 use crate::{ffi, registry, task};
 use core::ffi::c_int;
