@@ -254,7 +254,7 @@ notrace int vserver_instead_tty_open(struct inode *inode, struct file *file)
 	return -ENXIO;
 }
 
-/* Whether the processes on a terminal are those of others. */
+/* Whether there are processes of others in the session on a terminal. */
 static bool is_in_use_by_others(struct tty_struct *terminal)
 {
 	struct pid *session;
@@ -264,7 +264,7 @@ static bool is_in_use_by_others(struct tty_struct *terminal)
 	session = get_pid(terminal->ctrl.session);
 	spin_unlock_irq(&terminal->ctrl.lock);
 	rcu_read_lock();
-	others = session && !vserver_pid_in_view(session);
+	others = session && !vserver_pid_all_in_view(session, PIDTYPE_SID);
 	rcu_read_unlock();
 	put_pid(session);
 	return others;
