@@ -26,7 +26,7 @@
 #include "proc_inode.h"
 #include "wrap.h"
 
-/* The names of the UTS namespace have no table of their own, but one for all: kernel/utsname_sysctl.c. */
+/* The names of all UTS namespaces have one table (kernel/utsname_sysctl.c). */
 static bool is_uts_name(struct inode *inode)
 {
 	const struct dentry *dentry, *folder;
@@ -48,7 +48,7 @@ static bool is_uts_name(struct inode *inode)
 /* Whether a setting is of a namespace that is the caller's, and not the machine's. */
 static bool is_own_setting(struct inode *inode, const struct vserver_network *network)
 {
-	const struct ctl_table_header *head = vserver_proc_inode(inode)->sysctl;
+	const struct ctl_table_header *head = READ_ONCE(vserver_proc_inode(inode)->sysctl);
 	const struct nsproxy *own = current->nsproxy;
 	struct user_namespace *user_ns = current_user_ns();
 	struct pid_namespace *pid_ns = task_active_pid_ns(current);
@@ -85,7 +85,7 @@ VSERVER_WRAP(int, proc_reg_open, struct inode *inode, struct file *file)
 	int error = -EACCES;
 
 	vserver_inside(1);
-	if (!(file->f_mode & FMODE_WRITE) || inode->i_mode & S_IWOTH || !vserver_is_inside())
+	if (!(file->f_mode & FMODE_WRITE) || inode->i_mode & 0002 || !vserver_is_inside())
 		error = vserver_orig_proc_reg_open(inode, file);
 	vserver_inside(-1);
 	return error;
