@@ -201,10 +201,11 @@ fn writable(folder: &Path, device: u64, found: &mut BTreeSet<String>) {
             if !of_process {
                 writable(&path, device, found);
             }
-        } else if data.is_file() && data.permissions().mode() & 0o222 != 0 {
-            if opened_to_write(name).is_ok() {
-                found.insert(name.to_string());
-            }
+        } else if data.is_file()
+            && data.permissions().mode() & 0o222 != 0
+            && opened_to_write(name).is_ok()
+        {
+            found.insert(name.to_string());
         }
     }
 }
