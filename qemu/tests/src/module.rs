@@ -21,7 +21,7 @@ use std::{fs::Permissions, os::unix::fs::PermissionsExt};
 
 pub const TESTS: &[Test] = &[
     test("module::busy_while_a_context_lives", 30, busy),
-    test("module::cycles_under_load", 580, cycles),
+    test("module::cycles_under_load", 1200, cycles),
 ];
 
 /// As often as the issue of unloading deserves; each waits for RCU several times.
