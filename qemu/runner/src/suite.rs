@@ -195,7 +195,7 @@ fn in_guest(lane: Lane, filter: &str) -> Result<Totals> {
             servers: Some(&servers),
             share: false,
             interactive: false,
-            limit: Duration::from_secs(2700),
+            limit: Duration::from_secs(3900),
         },
         work.path(),
         &mut |line| reader.line(line),

@@ -33,7 +33,7 @@ pub const TESTS: &[Test] = &[
         60,
         groups::foreign_devices,
     ),
-    test("wire::random_calls", 1200, random_calls),
+    test("wire::random_calls", 1800, random_calls),
 ];
 
 const HOST: &str = "10.78.0.1";
