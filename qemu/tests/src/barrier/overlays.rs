@@ -49,14 +49,14 @@ pub fn not_their_work() -> Outcome {
             fs::remove_dir(&to).map_err(words)?;
         }
         // What happens to a directory of this name that is there already.
-        let named = format!("{around}/work/one");
+        let named = Path::new(&around).join("work").join("one");
         fs::create_dir_all(&named).map_err(words)?;
         let upper = format!("{TOP}/upper");
         fs::create_dir(&upper).map_err(words)?;
         let layers = format!("lowerdir={PLACE}/lower,upperdir={upper},workdir={around}");
         let target = format!("{PLACE}/upper");
         mounted(Some("overlay"), &target, None, MsFlags::empty(), &layers)?;
-        equal("cleared", Path::new(&named).exists(), false)?;
+        equal("cleared", named.exists(), false)?;
         umount2(target.as_str(), MntFlags::MNT_DETACH).map_err(words)?;
         // Another name does not matter.
         let other = format!("{around}/other");
