@@ -79,13 +79,18 @@ void vserver_event_ops(struct vserver_ops *ops)
 }
 
 #ifdef CONFIG_PROC_EVENTS
-/* Each task sends its own news. May be called in any context for other groups. */
+/* Each task sends its own news. Other groups are sent to from any context, also by who may sleep there. */
 VSERVER_WRAP(int, cn_netlink_send_mult, struct cn_msg *message, u16 length, u32 port, u32 group,
 	     gfp_t gfp, netlink_filter_fn filter, void *data)
 {
-	if (group == CN_IDX_PROC && in_task() && vserver_is_inside())
-		return 0;
-	return vserver_orig_cn_netlink_send_mult(message, length, port, group, gfp, filter, data);
+	int error = 0;
+
+	vserver_inside(1);
+	if (group != CN_IDX_PROC || !in_task() || !vserver_is_inside())
+		error = vserver_orig_cn_netlink_send_mult(message, length, port, group, gfp,
+							  filter, data);
+	vserver_inside(-1);
+	return error;
 }
 #endif
 
