@@ -127,7 +127,7 @@ macro_rules! escapes {
     )*) => {
         /// The rows of this file's table.
         pub const WAYS: &[crate::Test] = &[$(
-            crate::test(concat!("escape::", stringify!($name)), 60, || {
+            crate::test(concat!("escape::", stringify!($name)), 120, || {
                 fn attempt($outside: &crate::escape::Outside) -> Result<(), nix::errno::Errno> {
                     $attempt
                 }

@@ -10,13 +10,13 @@ use crate::{
 use std::io::Write;
 
 pub const TESTS: &[Test] = &[
-    test("back_door::control_groups", 60, groups),
+    test("back_door::control_groups", 120, groups),
     test(
         "back_door::control_groups_in_a_user_namespace",
         60,
         namespace,
     ),
-    test("back_door::control_group_handed_in", 60, handed_in),
+    test("back_door::control_group_handed_in", 120, handed_in),
 ];
 
 const TOP: &str = "/sys/fs/cgroup";

@@ -12,14 +12,14 @@ use nix::{
 use std::{ffi::CString, os::unix::fs::PermissionsExt};
 
 pub const TESTS: &[Test] = &[
-    test("back_door::calls_that_need_a_capability", 60, calls),
-    test("back_door::mounts_of_the_machine", 60, mounts),
-    test("back_door::binfmt_misc", 60, binfmt),
-    test("back_door::perf", 30, perf),
-    test("back_door::bpf", 30, bpf),
-    test("back_door::userfaultfd", 30, userfaultfd),
-    test("back_door::fanotify_and_inotify", 60, notify),
-    test("back_door::core_dump_helper", 60, core_dump),
+    test("back_door::calls_that_need_a_capability", 120, calls),
+    test("back_door::mounts_of_the_machine", 120, mounts),
+    test("back_door::binfmt_misc", 120, binfmt),
+    test("back_door::perf", 120, perf),
+    test("back_door::bpf", 120, bpf),
+    test("back_door::userfaultfd", 120, userfaultfd),
+    test("back_door::fanotify_and_inotify", 120, notify),
+    test("back_door::core_dump_helper", 120, core_dump),
 ];
 
 /// A call by its number, what it needs, and what it says to nonsense when it may be made.

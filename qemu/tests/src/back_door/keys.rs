@@ -11,15 +11,15 @@ use nix::unistd::{setuid, Uid};
 use std::{ffi::CString, os::unix::fs::PermissionsExt};
 
 pub const TESTS: &[Test] = &[
-    test("back_door::keys_of_the_host", 60, keys_of_the_host),
-    test("back_door::keys_of_contexts", 60, keys_of_contexts),
-    test("back_door::keys_in_a_user_namespace", 60, namespaces),
-    test("back_door::keyrings_from_before", 60, before),
-    test("back_door::keyrings_by_name", 60, names),
-    test("back_door::keyring_of_the_parent", 60, parent),
-    test("back_door::keyrings_that_persist", 60, persistent),
-    test("back_door::helper_for_keys", 60, helper),
-    test("back_door::keys_end_with_the_context", 60, ended),
+    test("back_door::keys_of_the_host", 120, keys_of_the_host),
+    test("back_door::keys_of_contexts", 120, keys_of_contexts),
+    test("back_door::keys_in_a_user_namespace", 120, namespaces),
+    test("back_door::keyrings_from_before", 120, before),
+    test("back_door::keyrings_by_name", 120, names),
+    test("back_door::keyring_of_the_parent", 120, parent),
+    test("back_door::keyrings_that_persist", 120, persistent),
+    test("back_door::helper_for_keys", 120, helper),
+    test("back_door::keys_end_with_the_context", 120, ended),
 ];
 
 const THREAD: i32 = -1;

@@ -20,10 +20,10 @@ use std::{
 };
 
 pub const TESTS: &[Test] = &[
-    test("back_door::program_of_the_host", 60, program),
-    test("back_door::interpreter_proc_self_exe", 60, interpreter),
-    test("back_door::descriptors_handed_in", 60, descriptors),
-    test("back_door::descriptors_of_ones_own", 60, own_descriptors),
+    test("back_door::program_of_the_host", 120, program),
+    test("back_door::interpreter_proc_self_exe", 120, interpreter),
+    test("back_door::descriptors_handed_in", 120, descriptors),
+    test("back_door::descriptors_of_ones_own", 120, own_descriptors),
     test(
         "back_door::commands_pass_on_what_they_were_given",
         60,

@@ -18,15 +18,15 @@ use std::{
 };
 
 pub const TESTS: &[Test] = &[
-    test("back_door::proc_sys", 60, proc_sys),
-    test("back_door::proc_sys_by_io_uring", 60, by_ring),
-    test("back_door::settings_of_ones_own", 60, own_settings),
-    test("back_door::sysrq_trigger", 30, sysrq),
+    test("back_door::proc_sys", 120, proc_sys),
+    test("back_door::proc_sys_by_io_uring", 120, by_ring),
+    test("back_door::settings_of_ones_own", 120, own_settings),
+    test("back_door::sysrq_trigger", 120, sysrq),
     test("back_door::machine_files", 180, machine_files),
-    test("back_door::modes_of_machine_files", 60, modes),
-    test("back_door::machines_init", 60, machines_init),
-    test("back_door::locks_of_files", 30, locks),
-    test("back_door::device_nodes", 60, device_nodes),
+    test("back_door::modes_of_machine_files", 120, modes),
+    test("back_door::machines_init", 120, machines_init),
+    test("back_door::locks_of_files", 120, locks),
+    test("back_door::device_nodes", 120, device_nodes),
 ];
 
 /// What would start a program as root of the host, or change the machine for all.

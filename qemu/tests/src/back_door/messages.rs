@@ -16,11 +16,11 @@ use std::{
 };
 
 pub const TESTS: &[Test] = &[
-    test("back_door::netlink_protocols", 30, protocols),
-    test("back_door::device_events", 30, device_events),
-    test("back_door::process_events", 60, process_events),
-    test("back_door::taskstats", 30, taskstats),
-    test("back_door::families_of_sockets", 60, families),
+    test("back_door::netlink_protocols", 120, protocols),
+    test("back_door::device_events", 120, device_events),
+    test("back_door::process_events", 120, process_events),
+    test("back_door::taskstats", 120, taskstats),
+    test("back_door::families_of_sockets", 300, families),
 ];
 
 const ROUTE: i32 = 0;

@@ -15,9 +15,9 @@ use nix::sys::socket::{
 use std::{io::IoSlice, os::fd::RawFd};
 
 pub const TESTS: &[Test] = &[
-    test("back_door::io_uring_credentials", 60, credentials),
-    test("back_door::io_uring_files", 60, files),
-    test("back_door::io_uring_is_not_handed_on", 30, handed_on),
+    test("back_door::io_uring_credentials", 120, credentials),
+    test("back_door::io_uring_files", 120, files),
+    test("back_door::io_uring_is_not_handed_on", 120, handed_on),
 ];
 
 fn ring() -> Result<IoUring, String> {
