@@ -36,6 +36,10 @@ pub const IOC_OPEN: u32 = ioc(IOC_READ | IOC_WRITE, 4, size_of::<Open>());
 pub const IOC_SET_ADDRESSES: u32 = ioc(IOC_READ | IOC_WRITE, 5, size_of::<Addresses>());
 /// Tell to which addresses a process that the caller can see is confined: [`Addresses`].
 pub const IOC_GET_ADDRESSES: u32 = ioc(IOC_READ | IOC_WRITE, 6, size_of::<Addresses>());
+/// Send a signal into a context from outside: [`Signal`].
+pub const IOC_SIGNAL: u32 = ioc(IOC_READ | IOC_WRITE, 7, size_of::<Signal>());
+/// On a context fd: tell what has become of the context, [`Status`]. Works after its end, too.
+pub const IOC_STATUS: u32 = ioc(IOC_READ, 8, size_of::<Status>());
 
 /// The root server's context, where the machine boots.
 pub const CONTEXT_ROOT: i32 = 0;
@@ -86,6 +90,12 @@ pub const ADDRESS_PREFIX: u8 = 1;
 /// [`Info::features`]: processes can be confined to addresses.
 pub const FEATURE_ADDRESSES: u64 = 1;
 
+/// [`Info::features`]: a process can be a context's process 1 ([`FLAG_FAKEINIT`]).
+pub const FEATURE_FAKEINIT: u64 = 2;
+/// [`Info::features`]: orphans of processes that entered a context from outside go to its process 1,
+/// like all others. Without it they go to whom they would go outside of contexts.
+pub const FEATURE_ORPHANS: u64 = 4;
+
 /// [`Info::lane`]: attached through ftrace to an unmodified kernel.
 pub const LANE_STOCK: u32 = 0;
 /// [`Info::lane`]: attached to the hook points that `patches/` adds.
@@ -93,6 +103,32 @@ pub const LANE_PATCHED: u32 = 1;
 
 /// [`ContextInfo::state`]: processes live in it.
 pub const STATE_ALIVE: u32 = 1;
+/// [`ContextInfo::state`]: its process 1 has exited, or called reboot(2): all are being killed, and nobody
+/// can enter.
+pub const STATE_ENDING: u32 = 2;
+/// [`Status::state`]: no process is left in it.
+pub const STATE_ENDED: u32 = 3;
+
+/// [`Signal::pid`]: process 1 of the context.
+pub const SIGNAL_INIT: i32 = 0;
+/// [`Signal::pid`]: every process of the context, and of those inside of it.
+pub const SIGNAL_ALL: i32 = -1;
+
+/// [`Status::init`]: the context has never had a process 1.
+pub const INIT_NONE: u32 = 0;
+/// [`Status::init`]: its process 1 runs.
+pub const INIT_RUNNING: u32 = 1;
+/// [`Status::init`]: its process 1 has exited; [`Status::init_status`] says how.
+pub const INIT_EXITED: u32 = 2;
+
+/// [`Status::reboot`]: nobody has called reboot(2).
+pub const REBOOT_NONE: u32 = 0;
+/// [`Status::reboot`]: `LINUX_REBOOT_CMD_RESTART` or `RESTART2` was asked for.
+pub const REBOOT_RESTART: u32 = 1;
+/// [`Status::reboot`]: `LINUX_REBOOT_CMD_HALT` was asked for.
+pub const REBOOT_HALT: u32 = 2;
+/// [`Status::reboot`]: `LINUX_REBOOT_CMD_POWER_OFF` was asked for.
+pub const REBOOT_POWER_OFF: u32 = 3;
 
 /// What [`IOC_INFO`] returns.
 #[repr(C)]
@@ -161,7 +197,7 @@ pub struct ContextInfo {
     pub tasks: u32,
     /// The context it was entered from, 0 for the root server.
     pub outer: i32,
-    /// Real pid of its fakeinit, 0 when it has none.
+    /// The pid of its process 1 as the caller sees it, 0 when it has none.
     pub initpid: i32,
     /// `STATE_*`.
     pub state: u32,
@@ -214,10 +250,55 @@ pub struct Open {
     /// In: the context's number, 2 and up. `ESRCH` when it does not exist or the caller cannot
     /// see it; the caller must be in context 0 or in that very context.
     pub context: i32,
-    /// Out: the context fd, close-on-exec. It polls `POLLIN | POLLHUP` once the context is empty. Must be
-    /// 0 on the way in.
+    /// Out: the context fd, close-on-exec. It polls `POLLPRI` once its process 1 has exited or called
+    /// reboot(2), and `POLLIN | POLLHUP` once the context is empty. Must be 0 on the way in.
     pub fd: i32,
     /// Must be zero.
+    pub reserved: [u64; 3],
+}
+
+/// Argument of [`IOC_SIGNAL`]. For CAP_SYS_ADMIN in context 0, `EPERM` otherwise.
+///
+/// It comes from outside: process 1, too, gets signals that it has no handler for, SIGKILL and
+/// SIGSTOP among them. A receiver finds `si_code` `SI_KERNEL` and `si_pid` 0.
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
+pub struct Signal {
+    /// In: the context's number, 2 and up. `ESRCH` when it does not exist.
+    pub context: i32,
+    /// In: a pid of the context's as the root server counts, [`SIGNAL_INIT`] or [`SIGNAL_ALL`]. `ESRCH`
+    /// when there is no such process in that context.
+    pub pid: i32,
+    /// In: the signal's number; 0 only asks whether there is somebody. `EINVAL` when there is no such
+    /// signal.
+    pub signal: u32,
+    /// Out: the processes that it was sent to. Must be 0 on the way in.
+    pub processes: u32,
+    /// Must be zero.
+    pub reserved: [u64; 2],
+}
+
+/// What [`IOC_STATUS`] returns.
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
+pub struct Status {
+    /// The context's number. Once it has ended, another context may have it.
+    pub context: i32,
+    /// `STATE_*`.
+    pub state: u32,
+    /// Threads in it, zombies included.
+    pub tasks: u32,
+    /// `INIT_*`.
+    pub init: u32,
+    /// How process 1 exited, as wait(2) reports it; 0 until then.
+    pub init_status: u32,
+    /// `REBOOT_*`: the first one that was asked for.
+    pub reboot: u32,
+    /// Zero.
     pub reserved: [u64; 3],
 }
 
