@@ -12,7 +12,7 @@
 //!
 //! Dropping the last reference drops one to the outer context too, and so on: not in atomic context.
 
-use crate::{ffi, network::Network, policy, registry, uapi, wait::PollQueue};
+use crate::{fakeinit::Init, ffi, network::Network, policy, registry, uapi, wait::PollQueue};
 use core::ptr;
 use kernel::{
     new_mutex,
@@ -47,9 +47,13 @@ pub(crate) struct Context {
     spaces: Mutex<Option<ffi::Spaces>>,
     /// Link of the registry's stack of contexts that ended.
     pub(crate) ended_next: Atomic<*mut Context>,
-    /// Woken when the context has ended. Files that poll it hold the context.
+    /// Its process 1.
+    pub(crate) init: Init,
+    /// Whether nobody can be added any more: 0 or 1.
+    ending: Atomic<i32>,
+    /// Woken when the context has ended, or its process 1 has. Files that poll it hold the context.
     #[pin]
-    pub(crate) ended: PollQueue,
+    pub(crate) news: PollQueue,
 }
 
 /// Why a task was not added to a context.
@@ -58,6 +62,8 @@ pub(crate) enum NoCharge {
     Ended,
     /// It, or an outer one, is at its limit.
     Full,
+    /// It, or an outer one, is ending.
+    Ending,
 }
 
 // SAFETY: All fields are atomics, fixed after construction, or `Sync` themselves; the link is
@@ -96,7 +102,9 @@ impl Context {
                 network,
                 spaces <- new_mutex!(None),
                 ended_next: Atomic::new(ptr::null_mut()),
-                ended <- PollQueue::new(),
+                init: Init::new(),
+                ending: Atomic::new(0),
+                news <- PollQueue::new(),
             }),
             GFP_KERNEL,
         )?;
@@ -167,6 +175,47 @@ impl Context {
         self.tasks() == 0
     }
 
+    /// From now on nobody can be added, here and in the contexts inside.
+    pub(crate) fn begin_to_end(&self) {
+        self.ending.xchg(1, Full);
+    }
+
+    /// Whether this or one around it is ending.
+    pub(crate) fn is_ending(&self) -> bool {
+        let mut context = Some(self);
+        while let Some(one) = context {
+            if one.ending.load(Relaxed) != 0 {
+                return true;
+            }
+            context = one.outer();
+        }
+        false
+    }
+
+    fn state(&self) -> u32 {
+        if self.is_over() {
+            uapi::STATE_ENDED
+        } else if self.is_ending() {
+            uapi::STATE_ENDING
+        } else {
+            uapi::STATE_ALIVE
+        }
+    }
+
+    /// Process 1 of this context, or else of the next one around it that has one; null: of none. To be used
+    /// while this context is held, or under RCU.
+    pub(crate) fn init_pid(&self) -> *mut kernel::bindings::pid {
+        let mut context = Some(self);
+        while let Some(one) = context {
+            let pid = one.init.pid();
+            if !pid.is_null() {
+                return pid;
+            }
+            context = one.outer();
+        }
+        ptr::null_mut()
+    }
+
     fn charge_all(&self) {
         let mut context = Some(self);
         while let Some(one) = context {
@@ -190,6 +239,9 @@ impl Context {
         loop {
             if old == 0 {
                 return Err(NoCharge::Ended);
+            }
+            if self.ending.load(Relaxed) != 0 {
+                return Err(NoCharge::Ending);
             }
             if !policy::limits::may_add(old.max(0) as u64, limit) {
                 return Err(NoCharge::Full);
@@ -241,8 +293,8 @@ impl Context {
             caps_dropped: self.caps_dropped,
             tasks: self.tasks().min(u32::MAX.into()) as u32,
             outer: self.outer().map_or(uapi::CONTEXT_ROOT, Context::number),
-            initpid: 0,
-            state: uapi::STATE_ALIVE,
+            initpid: self.init.number(),
+            state: self.state(),
             created_ns: self.created_ns,
             nproc_limit: if flags & uapi::FLAG_ULIMIT != 0 {
                 self.nproc_limit.load(Relaxed)
@@ -251,5 +303,17 @@ impl Context {
             },
             reserved: [0; 2],
         }
+    }
+
+    /// What STATUS tells.
+    pub(crate) fn status(&self) -> uapi::Status {
+        let mut status = uapi::Status {
+            context: self.number(),
+            state: self.state(),
+            tasks: self.tasks().min(u32::MAX.into()) as u32,
+            ..uapi::Status::default()
+        };
+        self.init.describe(&mut status);
+        status
     }
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The context fd: polls `POLLIN | POLLHUP` when its context has ended. One of the files that
-//! may contain `unsafe`, because the kernel crate has no anonymous inodes.
+//! The context fd: polls `POLLPRI` when the process 1 of its context has exited or reboot(2) was called
+//! there, `POLLIN | POLLHUP` when the context has ended, and tells more by STATUS. One of the files
+//! that may contain `unsafe`, because the kernel crate has no anonymous inodes.
 //!
 //! The file owns a reference to the context, and (through `file_operations.owner`) to the module.
 
 #![allow(improper_ctypes)] // Kernel structures cross only as pointers.
 
-use crate::context::Context;
+use crate::{context::Context, device, uapi::IOC_STATUS};
 use core::ptr::NonNull;
 use kernel::{
     bindings,
@@ -36,6 +37,8 @@ static OPERATIONS: Operations = {
     operations.owner = <crate::LocalModule as kernel::ModuleMetadata>::THIS_MODULE.as_ptr();
     operations.release = Some(release);
     operations.poll = Some(poll);
+    operations.unlocked_ioctl = Some(ioctl);
+    operations.compat_ioctl = bindings::compat_ptr_ioctl;
     operations.show_fdinfo = Some(show_fdinfo);
     Operations(operations)
 };
@@ -104,11 +107,34 @@ unsafe extern "C" fn poll(
     // SAFETY: Called for files with our operations only.
     let context = unsafe { context_of(file) };
     // SAFETY: What poll was given; the file holds the context.
-    unsafe { context.ended.wait(file, table) };
+    unsafe { context.news.wait(file, table) };
+    let mut events = 0;
+    if context.init.has_news() {
+        events |= bindings::POLLPRI;
+    }
     if context.is_over() {
-        bindings::POLLIN | bindings::POLLRDNORM | bindings::POLLHUP
-    } else {
-        0
+        events |= bindings::POLLIN | bindings::POLLRDNORM | bindings::POLLHUP;
+    }
+    events
+}
+
+/// # Safety
+///
+/// As [`release`].
+unsafe extern "C" fn ioctl(
+    file: *mut bindings::file,
+    command: u32,
+    argument: usize,
+) -> isize {
+    // SAFETY: Called for files with our operations only.
+    let context = unsafe { context_of(file) };
+    let result = match command {
+        IOC_STATUS => device::write(argument, &context.status()),
+        _ => Err(ENOTTY),
+    };
+    match result {
+        Ok(()) => 0,
+        Err(error) => error.to_errno() as isize,
     }
 }
 

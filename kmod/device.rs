@@ -7,8 +7,7 @@
 use crate::{
     attach,
     context::Context,
-    context_fd,
-    ffi,
+    context_fd, fakeinit, ffi,
     network::Network,
     policy::{
         self,
@@ -48,6 +47,7 @@ impl MiscDevice for Device {
             IOC_OPEN => open_context(arg),
             IOC_SET_ADDRESSES => set_addresses(arg),
             IOC_GET_ADDRESSES => get_addresses(arg),
+            IOC_SIGNAL => signal(arg),
             _ => Err(ENOTTY),
         }?;
         Ok(0)
@@ -62,7 +62,7 @@ fn read<T: FromBytes + IntoBytes + Default>(arg: usize) -> Result<T> {
     Ok(value)
 }
 
-fn write<T: IntoBytes + Immutable>(arg: usize, value: &T) -> Result {
+pub(crate) fn write<T: IntoBytes + Immutable>(arg: usize, value: &T) -> Result {
     UserSlice::new(UserPtr::from_addr(arg), size_of::<T>())
         .writer()
         .write_slice(value.as_bytes())
@@ -95,7 +95,7 @@ fn info(arg: usize) -> Result {
             contexts_max: registry::CONTEXTS_MAX,
             flags_supported: policy::enter::FLAGS_SUPPORTED,
             capabilities: ffi::cap_last() + 1,
-            features: FEATURE_ADDRESSES,
+            features: attach::FEATURES,
             reserved: [0; 3],
         },
     )
@@ -111,6 +111,10 @@ fn enter(arg: usize) -> Result {
         return Err(EINVAL);
     }
     let here = task::own_context();
+    let becomes_init = request.flags & FLAG_FAKEINIT != 0;
+    if becomes_init {
+        attach::inits()?;
+    }
     let _no_tracer = ffi::TracersGuard::new()?;
     let caller = Caller {
         context: number_of(&here),
@@ -119,6 +123,7 @@ fn enter(arg: usize) -> Result {
         single_threaded: ffi::single_threaded(),
         entangled: ffi::is_entangled(),
         traced: ffi::is_traced(),
+        init: fakeinit::is_caller(),
     };
     let decision =
         policy::enter::decide(caller, request.context, request.flags).map_err(|refusal| {
@@ -144,6 +149,7 @@ fn enter(arg: usize) -> Result {
     let Some(context) = ticket.context().cloned() else {
         return Err(EINVAL);
     };
+    let claim = claim_init(&request, &context)?;
     let reduced = ffi::Reduced::new(request.caps_drop | context.caps_dropped, true)?;
     let file = reserve_fd(&request, Some(&context))?;
     write_entered(arg, request, context.number(), &file)?;
@@ -161,7 +167,18 @@ fn enter(arg: usize) -> Result {
         file.install();
     }
     adopt_files();
+    if let Some(claim) = claim {
+        claim.take();
+    }
+    fakeinit::entered(&joined);
     Ok(())
+}
+
+fn claim_init(request: &Enter, context: &Arc<Context>) -> Result<Option<fakeinit::Claim>> {
+    if request.flags & FLAG_FAKEINIT == 0 {
+        return Ok(None);
+    }
+    fakeinit::Claim::new(context.clone()).map(Some)
 }
 
 /// The caller's sockets that are not bound to anything follow it into its network. There is no way
@@ -180,6 +197,10 @@ fn stay(arg: usize, request: Enter, here: Option<Arc<Context>>) -> Result {
         // Context 0 never ends.
         return Err(EINVAL);
     }
+    let claim = match &here {
+        Some(context) => claim_init(&request, context)?,
+        None => None,
+    };
     let file = reserve_fd(&request, here.as_ref())?;
     write_entered(arg, request, number_of(&here), &file)?;
 
@@ -190,6 +211,9 @@ fn stay(arg: usize, request: Enter, here: Option<Arc<Context>>) -> Result {
     reduced.commit();
     if let Some(file) = file {
         file.install();
+    }
+    if let Some(claim) = claim {
+        claim.take();
     }
     Ok(())
 }
@@ -292,6 +316,29 @@ fn open_context(arg: usize) -> Result {
     write(arg, &request)?;
     file.install();
     Ok(())
+}
+
+/// The highest number of a signal.
+const SIGNAL_MAX: u32 = 64;
+
+fn signal(arg: usize) -> Result {
+    let mut request: Signal = read(arg)?;
+    all_zero(&request.reserved)?;
+    if request.processes != 0
+        || request.signal > SIGNAL_MAX
+        || request.pid < SIGNAL_ALL
+        || !(CONTEXT_MIN..=CONTEXT_MAX).contains(&request.context)
+    {
+        return Err(EINVAL);
+    }
+    if task::own_context().is_some() || !ffi::is_admin() {
+        return Err(EPERM);
+    }
+    let context = registry::find(request.context).ok_or(ESRCH)?;
+    // Before anybody gets it: this can fail.
+    write(arg, &request)?;
+    request.processes = fakeinit::signal(&context, request.pid, request.signal)?;
+    write(arg, &request)
 }
 
 fn read_addresses(request: &Addresses) -> Result<KVec<Address>> {

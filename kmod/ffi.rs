@@ -46,7 +46,7 @@ mod c {
         pub(super) fn vserver_tracers_lock() -> c_int;
         pub(super) fn vserver_tracers_unlock();
         pub(super) fn vserver_rlimit_nproc() -> c_ulong;
-        pub(super) fn vserver_is_machine_init(task: *mut bindings::task_struct) -> bool;
+        pub(super) fn vserver_is_shown_init(task: *mut bindings::task_struct) -> bool;
         pub(super) fn vserver_mark(task: *mut bindings::task_struct);
         pub(super) fn vserver_same_process(
             a: *mut bindings::task_struct,
@@ -63,6 +63,8 @@ mod c {
         pub(super) fn vserver_ptys_unmark();
         pub(super) fn vserver_ptys_end();
         pub(super) fn vserver_ptys_end_loans_to(borrower: u64);
+        pub(super) fn vserver_proc_roots_unmark();
+        pub(super) fn vserver_proc_roots_end();
         pub(super) fn vserver_map_destroy();
         #[cfg(CONFIG_KEYS)]
         pub(super) fn vserver_keys_forget(tag: u64);
@@ -78,6 +80,7 @@ mod c {
 
     extern "C" {
         pub(super) fn vserver_attach() -> c_int;
+        pub(super) fn vserver_attach_inits() -> c_int;
         pub(super) fn vserver_detach();
         pub(super) fn vserver_hooks_attached() -> c_uint;
         pub(super) fn vserver_hooks_total() -> c_uint;
@@ -245,10 +248,10 @@ pub(crate) fn rlimit_nproc() -> u64 {
     unsafe { c::vserver_rlimit_nproc() as u64 }
 }
 
-/// Whether a task belongs to the machine's own process 1.
-pub(crate) fn is_machine_init(task: &Task) -> bool {
+/// Whether a task is of the process 1 that the caller is shown. Under RCU or tasklist_lock.
+pub(crate) fn is_shown_init(task: &Task) -> bool {
     // SAFETY: A `&Task` is a valid task.
-    unsafe { c::vserver_is_machine_init(task.as_ptr()) }
+    unsafe { c::vserver_is_shown_init(task.as_ptr()) }
 }
 
 /// Marks a task that is about to be in a context: the caller, or one that does not run yet.
@@ -338,6 +341,23 @@ pub(crate) mod ptys {
     pub(crate) fn end_loans_to(tag: u64) {
         // SAFETY: Process context.
         unsafe { c::vserver_ptys_end_loans_to(tag) }
+    }
+}
+
+/// The names of processes in mounts of proc, see `proc_root.c`.
+pub(crate) mod proc_roots {
+    use super::c;
+
+    /// When the hooks are not attached any more, and nobody is inside them.
+    pub(crate) fn unmark() {
+        // SAFETY: Called once, from module exit, as its rules want it.
+        unsafe { c::vserver_proc_roots_unmark() }
+    }
+
+    /// A grace period of Tasks RCU after [`unmark`], and one before the module's memory goes.
+    pub(crate) fn end() {
+        // SAFETY: As above.
+        unsafe { c::vserver_proc_roots_end() }
     }
 }
 
@@ -442,6 +462,12 @@ pub(crate) mod ftrace {
     pub(crate) fn attach() -> Result {
         // SAFETY: Called once, from module init.
         to_result(unsafe { c::vserver_attach() })
+    }
+
+    /// Attaches what the first process 1 of a context needs, once. Sleeps.
+    pub(crate) fn attach_inits() -> Result {
+        // SAFETY: Process context; an open device file keeps the module from going meanwhile.
+        to_result(unsafe { c::vserver_attach_inits() })
     }
 
     /// Detaches what is attached. Callers may still be inside: see `attach/mod.rs`.

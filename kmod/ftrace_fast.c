@@ -17,6 +17,7 @@
 #include <asm/unistd_32_ia32.h>
 
 #include "helpers.h"
+#include "pid_numbers.h"
 #include "wrap.h"
 
 #ifndef CONFIG_SECURITY_VSERVER
@@ -76,11 +77,21 @@ static noinline notrace struct pid *checked_pid(struct pid *pid)
 	return means_process() && !vserver_process_in_view(pid) ? NULL : pid;
 }
 
+static noinline notrace struct pid *own_meaning(int nr, struct pid *pid)
+{
+	rcu_read_lock();
+	pid = vserver_own_meaning(nr, task_active_pid_ns(current), pid);
+	rcu_read_unlock();
+	return pid;
+}
+
 VSERVER_WRAP(struct pid *, find_vpid, int nr)
 {
 	struct pid *pid = vserver_orig_find_vpid(nr);
 	struct hlist_node *first;
 
+	if (static_branch_unlikely(&vserver_has_inits))
+		pid = own_meaning(nr, pid);
 	if (!pid)
 		return pid;
 	/* The callers hold RCU or tasklist_lock; that one's symbol is not exported to check. */

@@ -10,9 +10,11 @@
 #include <linux/delay.h>
 #include <linux/linkage.h>
 #include <linux/log2.h>
+#include <linux/mutex.h>
 #include <linux/objtool.h>
 
 #include "helpers.h"
+#include "pid_numbers.h"
 #include "unexported.h"
 
 /* In both lanes: no patch is worth its lines where a wrapper is as good. */
@@ -150,18 +152,54 @@
 #define VSERVER_PERSISTENT_WRAPS(W)
 #endif
 
+#ifdef CONFIG_IA32_EMULATION
+#define VSERVER_REBOOT_WRAPS(W)			\
+	W(__x64_sys_reboot)			\
+	W(__ia32_sys_reboot)
+#else
+#define VSERVER_REBOOT_WRAPS(W)	W(__x64_sys_reboot)
+#endif
+
 #define VSERVER_COMMON_WRAPS(W)			\
 	VSERVER_NETWORK_WRAPS(W)		\
 	VSERVER_BARRIER_WRAPS(W)		\
 	VSERVER_PTY_WRAPS(W)			\
-	VSERVER_MACHINE_WRAPS(W)
+	VSERVER_MACHINE_WRAPS(W)		\
+	VSERVER_REBOOT_WRAPS(W)
+
+/*
+ * Attached with the first process 1 of a context, before it is one: some of them are on the way of calls that
+ * all processes make all the time.
+ */
+#define VSERVER_COMMON_INIT_WRAPS(W)		\
+	W(__task_pid_nr_ns)			\
+	W(pid_nr_ns)				\
+	W(pid_vnr)				\
+	W(do_notify_parent)			\
+	W(fcntl_getlk)				\
+	W(proc_pid_lookup)			\
+	W(proc_pid_readdir)			\
+	W(disassociate_ctty)			\
+	W(security_task_prctl)
 
 #ifdef CONFIG_SECURITY_VSERVER
 
 #define VSERVER_WRAPS(W)			\
 	VSERVER_COMMON_WRAPS(W)
 
+#define VSERVER_INIT_WRAPS(W)			\
+	VSERVER_COMMON_INIT_WRAPS(W)		\
+	W(find_vpid)				\
+	W(find_get_pid)				\
+	W(find_ge_pid)				\
+	W(find_task_by_pid_ns)			\
+	W(find_task_by_vpid)			\
+	W(find_get_task_by_vpid)
+
 #else
+
+#define VSERVER_INIT_WRAPS(W)			\
+	VSERVER_COMMON_INIT_WRAPS(W)
 
 #define VSERVER_WRAPS(W)			\
 	VSERVER_COMMON_WRAPS(W)			\
@@ -230,6 +268,7 @@
 	extern void vserver_orig_##name(void);				\
 	STACK_FRAME_NON_STANDARD(vserver_orig_##name);
 VSERVER_WRAPS(W)
+VSERVER_INIT_WRAPS(W)
 #undef W
 
 struct wrap {
@@ -239,48 +278,58 @@ struct wrap {
 	unsigned long site;
 };
 
-static struct wrap wraps[] = {
 #define W(fn) { .name = #fn, .handler = vserver_wrap_##fn, .original = &vserver_addr_##fn },
-	VSERVER_WRAPS(W)
+static struct wrap wraps[] = { VSERVER_WRAPS(W) };
+static struct wrap init_wraps[] = { VSERVER_INIT_WRAPS(W) };
 #undef W
-};
 
 /* PERMANENT: kernel.ftrace_enabled=0 must not switch a wall off. */
 static struct ftrace_ops ops = { .flags = FTRACE_OPS_FL_PERMANENT };
 
-/* What is attached; NULL: nothing. */
-static struct ftrace_hash *attached;
+/* Wrappers that are attached together. */
+struct group {
+	struct wrap *wraps;
+	size_t count;
+	/* What is attached; NULL: nothing. */
+	struct ftrace_hash *attached;
+};
 
-static int resolve_wraps(void)
+static struct group always = { .wraps = wraps, .count = ARRAY_SIZE(wraps) };
+static struct group with_inits = { .wraps = init_wraps, .count = ARRAY_SIZE(init_wraps) };
+
+/* Attaching with the first process 1. Taken with no other lock of ours. */
+static DEFINE_MUTEX(attach_mutex);
+
+static int resolve_wraps(struct group *group)
 {
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(wraps); i++) {
-		unsigned long address = vserver_call_kallsyms_lookup_name(wraps[i].name);
+	for (i = 0; i < group->count; i++) {
+		struct wrap *wrap = &group->wraps[i];
+		unsigned long address = vserver_call_kallsyms_lookup_name(wrap->name);
 
 		if (!address) {
-			pr_err("vserver: hook %s: this kernel has no such function\n",
-			       wraps[i].name);
+			pr_err("vserver: hook %s: this kernel has no such function\n", wrap->name);
 			return -ENOENT;
 		}
-		wraps[i].site = vserver_call_ftrace_location(address);
-		if (!wraps[i].site) {
-			pr_err("vserver: hook %s: the function has no ftrace site\n",
-			       wraps[i].name);
+		wrap->site = vserver_call_ftrace_location(address);
+		if (!wrap->site) {
+			pr_err("vserver: hook %s: the function has no ftrace site\n", wrap->name);
 			return -ENOENT;
 		}
-		*wraps[i].original = wraps[i].site + MCOUNT_INSN_SIZE;
+		*wrap->original = wrap->site + MCOUNT_INSN_SIZE;
 	}
 	return 0;
 }
 
-static struct ftrace_hash *hash_of(size_t first, size_t end)
+static struct ftrace_hash *hash_of(const struct wrap *first, size_t count)
 {
-	struct ftrace_hash *hash = vserver_call_alloc_ftrace_hash(order_base_2(end - first));
+	struct ftrace_hash *hash = vserver_call_alloc_ftrace_hash(order_base_2(count));
+	const struct wrap *wrap;
 
-	for (; hash && first < end; first++) {
-		if (!vserver_call_add_ftrace_hash_entry_direct(hash, wraps[first].site,
-				ftrace_jmp_set((unsigned long)wraps[first].handler))) {
+	for (wrap = first; hash && wrap < first + count; wrap++) {
+		if (!vserver_call_add_ftrace_hash_entry_direct(hash, wrap->site,
+				ftrace_jmp_set((unsigned long)wrap->handler))) {
 			vserver_call_free_ftrace_hash(hash);
 			hash = NULL;
 		}
@@ -300,20 +349,20 @@ static void detach(struct ftrace_hash *hash)
 }
 
 /* All together fail without saying which: one by one tells. Attaches nothing. */
-static void name_the_culprit(void)
+static void name_the_culprit(const struct group *group)
 {
 	struct ftrace_hash *hash;
 	size_t i;
 	int error;
 
-	for (i = 0; i < ARRAY_SIZE(wraps); i++) {
-		hash = hash_of(i, i + 1);
+	for (i = 0; i < group->count; i++) {
+		hash = hash_of(&group->wraps[i], 1);
 		if (!hash)
 			return;
 		error = vserver_call_update_ftrace_direct_add(&ops, hash);
 		if (error) {
 			pr_err("vserver: hook %s: cannot be attached (error %d; held by a livepatch or another direct call?)\n",
-			       wraps[i].name, error);
+			       group->wraps[i].name, error);
 			vserver_call_free_ftrace_hash(hash);
 		} else {
 			detach(hash);
@@ -321,41 +370,71 @@ static void name_the_culprit(void)
 	}
 }
 
-/* All hooks or none, in one pass over the kernel's text. */
-int vserver_attach(void)
+/* All hooks of a group or none, in one pass over the kernel's text. */
+static int attach_group(struct group *group)
 {
 	struct ftrace_hash *hash;
 	int error;
 
-	error = resolve_wraps();
-	if (error)
-		return error;
-	hash = hash_of(0, ARRAY_SIZE(wraps));
+	hash = hash_of(group->wraps, group->count);
 	if (!hash)
 		return -ENOMEM;
 	error = vserver_call_update_ftrace_direct_add(&ops, hash);
 	if (error) {
 		vserver_call_free_ftrace_hash(hash);
-		name_the_culprit();
+		name_the_culprit(group);
 		return error;
 	}
-	attached = hash;
+	group->attached = hash;
 	return 0;
+}
+
+static void detach_group(struct group *group)
+{
+	if (group->attached)
+		detach(group->attached);
+	group->attached = NULL;
+}
+
+/* What is needed later is looked for now: a kernel that lacks it is refused at once. */
+int vserver_attach(void)
+{
+	int error = resolve_wraps(&always) ?: resolve_wraps(&with_inits);
+
+	return error ?: attach_group(&always);
+}
+
+/* Before a process becomes a context's process 1. They stay attached until the module goes. */
+int vserver_attach_inits(void)
+{
+	int error = 0;
+
+	mutex_lock(&attach_mutex);
+	if (!with_inits.attached) {
+		error = attach_group(&with_inits);
+		if (!error) {
+			vserver_inits_begin();
+			vserver_proc_roots_begin();
+		}
+	}
+	mutex_unlock(&attach_mutex);
+	return error;
 }
 
 void vserver_detach(void)
 {
-	if (attached)
-		detach(attached);
-	attached = NULL;
+	detach_group(&with_inits);
+	detach_group(&always);
 }
 
 unsigned int vserver_hooks_attached(void)
 {
-	return attached ? ARRAY_SIZE(wraps) : 0;
+	return (always.attached ? always.count : 0) +
+	       (with_inits.attached ? with_inits.count : 0);
 }
 
+/* Those that are to be attached by now. */
 unsigned int vserver_hooks_total(void)
 {
-	return ARRAY_SIZE(wraps);
+	return always.count + (with_inits.attached ? with_inits.count : 0);
 }

@@ -121,11 +121,6 @@ struct inode *vserver_dentry_inode(struct dentry *dentry)
 	return d_inode_rcu(dentry);
 }
 
-int vserver_pid_nr(struct pid *pid, struct pid_namespace *ns)
-{
-	return pid_nr_ns(pid, ns);
-}
-
 /* The task behind an inode of /proc/PID, under rcu_read_lock(); NULL when it has gone. */
 struct task_struct *vserver_proc_task(struct inode *inode)
 {

@@ -26,6 +26,7 @@
 
 #include "helpers.h"
 #include "keys.h"
+#include "pid_numbers.h"
 #include "unexported.h"
 
 /*
@@ -112,9 +113,20 @@ unsigned long vserver_rlimit_nproc(void)
 	return rlimit(RLIMIT_NPROC);
 }
 
-bool vserver_is_machine_init(struct task_struct *task)
+/*
+ * Whether a task is of the process 1 that everybody is shown, as tools expect one: that of the caller's context
+ * or of one around it, or else the machine's.
+ */
+bool vserver_is_shown_init(struct task_struct *task)
 {
-	return is_global_init(task);
+	struct pid *init;
+	bool is_shown;
+
+	rcu_read_lock();
+	init = vserver_init_in_own_ns();
+	is_shown = init ? task_tgid_nr(task) == pid_nr(init) : is_global_init(task);
+	rcu_read_unlock();
+	return is_shown;
 }
 
 /* The task is the caller or does not run yet. */
@@ -237,13 +249,13 @@ bool vserver_pid_has_child(struct pid *pid)
 /*
  * Whether a number is listed in /proc: for the process, or thread, that it names. That a group or
  * a session of the same number has members in view does not bring its dead or distant leader
- * back. The machine's init is shown to everyone.
+ * back. A process 1 is shown to everyone.
  */
 bool vserver_pid_listed(struct pid *pid)
 {
 	struct task_struct *task = pid_task(pid, PIDTYPE_PID);
 
-	return task && (sees(task) || is_global_init(task));
+	return task && (sees(task) || vserver_is_shown_init(task));
 }
 
 /* A process has descriptors of those in view, and of its children, wherever they went. */

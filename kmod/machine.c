@@ -23,6 +23,7 @@
 
 #include "inside.h"
 #include "machine.h"
+#include "pid_numbers.h"
 #include "proc_inode.h"
 #include "wrap.h"
 
@@ -167,17 +168,58 @@ VSERVER_WRAP(int, proc_fd_permission, struct mnt_idmap *idmap, struct inode *ino
 }
 
 /* Locks on files are listed with the numbers of the processes that have them. */
+/*
+ * In the lines from an offset on, the owners as the caller knows them: their number stands behind
+ * the kind of the lock. It never gets longer.
+ */
+static void renumber_owners(struct seq_file *file, size_t from)
+{
+	static const char * const kinds[] = { " READ ", " WRITE ", " UNLCK " };
+	char *line = file->buf + from, *end = file->buf + file->count;
+
+	while (line < end) {
+		char *line_end = memchr(line, '\n', end - line) ?: end, *at = NULL;
+		char text[12];
+		int owner, length, i;
+
+		for (i = 0; i < ARRAY_SIZE(kinds) && !at; i++) {
+			at = strnstr(line, kinds[i], line_end - line);
+			if (at)
+				at += strlen(kinds[i]);
+		}
+		if (at && sscanf(at, "%d%n", &owner, &length) == 1) {
+			int shown = scnprintf(text, sizeof(text), "%d", vserver_seen_owner(owner));
+
+			if (shown <= length) {
+				memcpy(at, text, shown);
+				memmove(at + shown, at + length, end - (at + length));
+				line_end -= length - shown;
+				end -= length - shown;
+			}
+		}
+		line = line_end + 1;
+	}
+	file->count = end - file->buf;
+}
+
 VSERVER_WRAP(int, locks_show, struct seq_file *file, void *value)
 {
 	const struct file_lock_core *lock = hlist_entry(value, struct file_lock_core, flc_link);
+	size_t before = file->count;
 	struct pid *pid;
 	bool seen;
+	int error;
 
 	rcu_read_lock();
 	pid = find_pid_ns(lock->flc_pid, &init_pid_ns);
 	seen = !pid || vserver_process_in_view(pid);
 	rcu_read_unlock();
-	return seen ? vserver_orig_locks_show(file, value) : 0;
+	if (!seen)
+		return 0;
+	error = vserver_orig_locks_show(file, value);
+	if (static_branch_unlikely(&vserver_has_inits) && !error && !seq_has_overflowed(file))
+		renumber_owners(file, before);
+	return error;
 }
 
 /*

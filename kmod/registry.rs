@@ -122,7 +122,7 @@ pub(crate) fn obtain(
                         drop(guard);
                         return Ok(Ticket(Some(found)));
                     }
-                    Err(NoCharge::Full) => return Err(EAGAIN),
+                    Err(NoCharge::Full | NoCharge::Ending) => return Err(EAGAIN),
                     Err(NoCharge::Ended) => (),
                 }
                 // It has ended and is not reaped yet: its number is free.
@@ -214,7 +214,7 @@ pub(crate) fn reap() {
         drop(guard);
         context.let_go_of_namespaces();
         ffi::ptys::end_loans_to(context.network().tag());
-        context.ended.wake();
+        context.news.wake();
         next = context.ended_next.load(Relaxed);
     }
     if first.is_null() {

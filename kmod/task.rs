@@ -255,6 +255,60 @@ unsafe extern "C" fn vserver_same_context(
     !a.is_null() && !b.is_null() && unsafe { (*a).number == (*b).number }
 }
 
+/// Process 1 of a task's context, or of the next one around it that has one; null: of none. From
+/// `pid_numbers.c`.
+///
+/// # Safety
+///
+/// The task must be valid during the call, and the caller in an RCU read-side section, in which
+/// it may use the result.
+#[no_mangle]
+unsafe extern "C" fn vserver_init_of(task: *mut bindings::task_struct) -> *mut bindings::pid {
+    // SAFETY: By contract; `Task` is a transparent wrapper of `task_struct`.
+    let task = unsafe { &*task.cast::<Task>() };
+    if place::is_empty(task) {
+        return ptr::null_mut();
+    }
+    let entry = place::find(task);
+    if entry.is_null() {
+        return ptr::null_mut();
+    }
+    // SAFETY: As in `numbers_of_members`, by contract. What the entry has pointed to outlives the grace
+    // period, too.
+    unsafe { (*entry).context.load(Acquire).as_ref() }.map_or(ptr::null_mut(), Context::init_pid)
+}
+
+/// Whether a task is in a context or in one inside of that. From `init_process.c`; `context` is only
+/// compared.
+///
+/// # Safety
+///
+/// As [`vserver_init_of`].
+#[no_mangle]
+unsafe extern "C" fn vserver_task_is_within(
+    task: *mut bindings::task_struct,
+    context: *const c_void,
+) -> bool {
+    // SAFETY: By contract; `Task` is a transparent wrapper of `task_struct`.
+    let task = unsafe { &*task.cast::<Task>() };
+    if place::is_empty(task) {
+        return false;
+    }
+    let entry = place::find(task);
+    if entry.is_null() {
+        return false;
+    }
+    // SAFETY: As in `vserver_init_of`.
+    let mut around = unsafe { (*entry).context.load(Acquire).as_ref() };
+    while let Some(one) = around {
+        if ptr::from_ref(one).cast() == context {
+            return true;
+        }
+        around = one.outer();
+    }
+    false
+}
+
 /// The context that a task is in, `None` for context 0.
 pub(crate) fn context(task: &Task) -> Result<Option<Arc<Context>>, Reaped> {
     if place::is_empty(task) {

@@ -64,6 +64,8 @@ struct uts_namespace;
 	U(tty_ioctl, long, (struct file *file, unsigned int cmd, unsigned long arg)) \
 	U(ptrace_may_access, bool, (struct task_struct *task, unsigned int mode)) \
 	U(vfs_dentry_acceptable, int, (void *context, struct dentry *dentry)) \
+	U(walk_process_tree, void,					\
+	  (struct task_struct *top, int (*visitor)(struct task_struct *task, void *data), void *data)) \
 	U(udp_rcv, int, (struct sk_buff *skb))				\
 	U(udpv6_rcv, int, (struct sk_buff *skb))
 

@@ -9,6 +9,7 @@ mod context;
 mod context_fd;
 mod device;
 mod device_node;
+mod fakeinit;
 mod ffi;
 mod hooks;
 mod net_ffi;

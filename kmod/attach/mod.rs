@@ -12,7 +12,7 @@
 //! Wrappers that call something that may sleep count themselves in [`Inside`]. So removal is: one
 //! grace period (whoever had jumped in has counted), wait until the count is zero, one more
 //! grace period (whoever had counted down has returned). Around the latter the entries of terminals
-//! forget us, see `devpts.c`.
+//! and the roots of /proc forget us, see `devpts.c` and `proc_root.c`.
 
 use crate::{ffi, registry, task};
 use core::ffi::c_int;
@@ -42,6 +42,20 @@ pub(crate) const LANE: u32 = if cfg!(CONFIG_SECURITY_VSERVER) {
 } else {
     crate::uapi::LANE_STOCK
 };
+
+/// What this build can do, as the ABI names it.
+pub(crate) const FEATURES: u64 = crate::uapi::FEATURE_ADDRESSES
+    | crate::uapi::FEATURE_FAKEINIT
+    | if cfg!(CONFIG_SECURITY_VSERVER) {
+        crate::uapi::FEATURE_ORPHANS
+    } else {
+        0
+    };
+
+/// Attaches what a context's process 1 needs, before there is the first one. Sleeps.
+pub(crate) fn inits() -> Result {
+    ffi::ftrace::attach_inits()
+}
 
 static INSIDE: Atomic<i64> = Atomic::new(0);
 
@@ -110,8 +124,10 @@ impl Drop for Attached {
             fsleep(Delta::from_millis(1));
         }
         ffi::ptys::unmark();
+        ffi::proc_roots::unmark();
         ffi::rcu_tasks_grace_period();
         ffi::ptys::end();
+        ffi::proc_roots::end();
         ffi::rcu_tasks_grace_period();
         registry::exit();
     }

@@ -13,8 +13,8 @@ pub(crate) fn task_in_view(target: &Task) -> bool {
     visibility::visible(viewer, context) || ffi::same_process(current, target)
 }
 
-/// As [`task_in_view`], for listings: tools expect a process 1, so the machine's is shown.
+/// As [`task_in_view`], for listings: tools expect a process 1, so one is shown.
 #[inline]
 pub(crate) fn task_listed(target: &Task) -> bool {
-    task_in_view(target) || ffi::is_machine_init(target)
+    task_in_view(target) || ffi::is_shown_init(target)
 }

@@ -48,7 +48,10 @@ pub(crate) fn status(seq: &SeqFile, target: &Task) {
     if flags == 0 {
         seq_print!(seq, " none");
     }
-    seq_print!(seq, "\ninitpid: none\nipv4root:");
+    match context.as_ref().map_or(0, |context| context.init.number()) {
+        0 => seq_print!(seq, "\ninitpid: none\nipv4root:"),
+        number => seq_print!(seq, "\ninitpid: {}\nipv4root:", number),
+    }
     let network = task::network(target).filter(|network| network.is_confined());
     let Some(network) = network else {
         seq_print!(seq, " 0\nipv4root_bcast: 0\n");

@@ -19,6 +19,8 @@ pub struct Caller {
     pub entangled: bool,
     /// Whether it is traced or traces: that would reach across the wall.
     pub traced: bool,
+    /// Whether it is process 1 of its context, which stays for good.
+    pub init: bool,
 }
 
 /// What to do.
@@ -51,7 +53,7 @@ pub enum Refusal {
 }
 
 /// The flags that the module implements.
-pub const FLAGS_SUPPORTED: u32 = FLAG_ALL & !FLAG_FAKEINIT;
+pub const FLAGS_SUPPORTED: u32 = FLAG_ALL;
 
 /// Decides about a request. The order of the checks is: what is malformed first (`EINVAL`), then
 /// what this module cannot do, then what this caller may not do, so that a caller never
@@ -77,7 +79,7 @@ pub fn decide(caller: Caller, context: i32, flags: u32) -> Result<Decision, Refu
     if context == CONTEXT_STAY {
         return Ok(Decision::Stay);
     }
-    if caller.flags & FLAG_LOCK != 0 || caller.context == CONTEXT_SPECTATOR {
+    if caller.init || caller.flags & FLAG_LOCK != 0 || caller.context == CONTEXT_SPECTATOR {
         return Err(Refusal::NotAllowed);
     }
     if context != CONTEXT_NEW && (caller.context != CONTEXT_ROOT || !caller.admin) {

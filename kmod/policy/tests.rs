@@ -14,6 +14,7 @@ const ROOT: Caller = Caller {
     single_threaded: true,
     entangled: false,
     traced: false,
+    init: false,
 };
 
 fn inside(context: i32, flags: u32) -> Caller {
@@ -24,6 +25,7 @@ fn inside(context: i32, flags: u32) -> Caller {
         single_threaded: true,
         entangled: false,
         traced: false,
+        init: false,
     }
 }
 
@@ -83,6 +85,7 @@ fn locked_contexts_can_only_stay() {
 fn nobody_enters_while_traced_or_tracing() {
     let traced = Caller {
         traced: true,
+        init: false,
         ..ROOT
     };
     for context in [CONTEXT_NEW, CONTEXT_SPECTATOR, 100] {

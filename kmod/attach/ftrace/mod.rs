@@ -11,7 +11,6 @@
 #![expect(clippy::missing_safety_doc)] // All wrappers have one contract: see "SAFETY of all" below.
 
 mod cgroup;
-mod pid;
 mod pidfd;
 mod proc;
 mod ptrace;
