@@ -43,7 +43,7 @@ mod c {
             nr: c_int,
             but_own: bool,
         ) -> c_uint;
-        pub(super) fn vserver_signal_pid(pid: *mut bindings::pid, signal: c_int) -> c_int;
+        pub(super) fn vserver_signal_init(pid: *mut bindings::pid, signal: c_int) -> c_int;
         pub(super) fn vserver_kill_own();
     }
 }
@@ -198,7 +198,7 @@ pub(crate) fn signal(context: &Context, pid: i32, signal: u32) -> Result<u32> {
         u32::from(
             !init.is_null()
                 && !context.init.has_exited()
-                && unsafe { c::vserver_signal_pid(init, signal) } == 0,
+                && unsafe { c::vserver_signal_init(init, signal) } == 0,
         )
     } else {
         let nr = if pid == uapi::SIGNAL_ALL { 0 } else { pid };

@@ -94,9 +94,25 @@ unsigned int vserver_signal_processes(const void *context, int signal, int nr, b
 	return count;
 }
 
-/* 0: it got the signal. */
-int vserver_signal_pid(struct pid *pid, int signal)
+/*
+ * To process 1 of a context. From outside what has no handler there kills it as anybody, when it
+ * is not blocked; so it is unkillable no more. 0: it got the signal.
+ */
+int vserver_signal_init(struct pid *pid, int signal)
 {
+	struct task_struct *task;
+	unsigned long flags;
+
+	if (signal) {
+		rcu_read_lock();
+		task = pid_task(pid, PIDTYPE_PID);
+		if (task && lock_task_sighand(task, &flags)) {
+			if (sig_fatal(task, signal) && !sigismember(&task->blocked, signal))
+				task->signal->flags &= ~SIGNAL_UNKILLABLE;
+			unlock_task_sighand(task, &flags);
+		}
+		rcu_read_unlock();
+	}
 	return kill_pid(pid, signal, 1);
 }
 
@@ -148,6 +164,32 @@ VSERVER_WRAP(int, security_task_prctl, int option, unsigned long arg2, unsigned 
 	}
 	return vserver_orig_security_task_prctl(option, arg2, arg3, arg4, arg5);
 }
+
+#ifdef CONFIG_SECURITY_VSERVER
+/*
+ * Who adopts the orphans of the caller, who exits: process 1 of the context, or else who would do so outside.
+ * With tasklist_lock held.
+ */
+struct task_struct *vserver_reaper_or(struct task_struct *reaper)
+{
+	struct task_struct *process, *thread;
+	struct pid *init;
+
+	rcu_read_lock();
+	init = vserver_init_in_own_ns();
+	process = init ? pid_task(init, PIDTYPE_PID) : NULL;
+	if (process) {
+		for_each_thread(process, thread) {
+			if (!(thread->flags & PF_EXITING)) {
+				reaper = thread;
+				break;
+			}
+		}
+	}
+	rcu_read_unlock();
+	return reaper;
+}
+#endif
 
 static bool is_magic(int first, int second)
 {

@@ -14,8 +14,9 @@ int vserver_pid_number(struct pid *pid);
 bool vserver_is_own_pid(const struct pid *pid);
 void vserver_become_init(const void *context);
 unsigned int vserver_signal_processes(const void *context, int signal, int nr, bool but_own);
-int vserver_signal_pid(struct pid *pid, int signal);
+int vserver_signal_init(struct pid *pid, int signal);
 void vserver_kill_own(void);
+struct task_struct *vserver_reaper_or(struct task_struct *reaper);
 
 /* The numbers of kmod/uapi. */
 #define VSERVER_REBOOT_RESTART		1

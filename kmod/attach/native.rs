@@ -41,6 +41,7 @@ struct Ops {
     pid_waitable: unsafe extern "C" fn(*mut bindings::pid) -> bool,
     pid_all_visible: unsafe extern "C" fn(*mut bindings::pid, c_uint) -> bool,
     proc_status: unsafe extern "C" fn(*mut bindings::seq_file, *mut bindings::task_struct),
+    child_reaper: unsafe extern "C" fn(*mut bindings::task_struct) -> *mut bindings::task_struct,
 }
 
 extern "C" {
@@ -52,6 +53,7 @@ extern "C" {
     fn vserver_pid_may_have_fd(pid: *mut bindings::pid) -> bool;
     fn vserver_pid_all_in_view(pid: *mut bindings::pid, role: c_uint) -> bool;
     fn vserver_for_the_kernel() -> bool;
+    fn vserver_reaper_or(reaper: *mut bindings::task_struct) -> *mut bindings::task_struct;
 }
 
 static OPS: Ops = Ops {
@@ -68,6 +70,7 @@ static OPS: Ops = Ops {
     pid_waitable: vserver_pid_may_have_fd,
     pid_all_visible: vserver_pid_all_in_view,
     proc_status,
+    child_reaper: vserver_reaper_or,
 };
 
 /// The members of [`Ops`].

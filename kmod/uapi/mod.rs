@@ -259,8 +259,9 @@ pub struct Open {
 
 /// Argument of [`IOC_SIGNAL`]. For CAP_SYS_ADMIN in context 0, `EPERM` otherwise.
 ///
-/// It comes from outside: process 1, too, gets signals that it has no handler for, SIGKILL and
-/// SIGSTOP among them. A receiver finds `si_code` `SI_KERNEL` and `si_pid` 0.
+/// It comes from outside: with [`SIGNAL_INIT`], process 1, too, dies of a signal that it has no handler for and
+/// does not block. SIGKILL and SIGSTOP reach it in any case. A receiver finds `si_code` `SI_KERNEL`
+/// and `si_pid` 0.
 #[repr(C)]
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,

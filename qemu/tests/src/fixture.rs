@@ -165,6 +165,37 @@ pub fn addresses_of(pid: i32) -> Result<(Addresses, Vec<Address>), Errno> {
     Ok((request, list))
 }
 
+/// SIGNAL: how many processes it was sent to.
+pub fn signal(context: i32, pid: i32, signal: i32) -> Result<u32, Errno> {
+    let device = device().map_err(|_| Errno::ENODEV)?;
+    let mut request = Signal {
+        context,
+        pid,
+        signal: signal as u32,
+        ..Signal::default()
+    };
+    syscalls::ioctl(&device, IOC_SIGNAL, &mut request)?;
+    Ok(request.processes)
+}
+
+/// OPEN.
+pub fn open_context(context: i32) -> Result<OwnedFd, Errno> {
+    let device = device().map_err(|_| Errno::ENODEV)?;
+    let mut request = Open {
+        context,
+        ..Open::default()
+    };
+    syscalls::ioctl(&device, IOC_OPEN, &mut request)?;
+    Ok(syscalls::own(request.fd))
+}
+
+/// STATUS of a context fd.
+pub fn status(fd: &OwnedFd) -> Result<Status, Errno> {
+    let mut status = Status::default();
+    syscalls::ioctl(fd, IOC_STATUS, &mut status)?;
+    Ok(status)
+}
+
 /// Waits until no context is left: they end an RCU grace period after their last process.
 pub fn until_empty() -> Outcome {
     for _ in 0..6000 {
