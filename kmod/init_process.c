@@ -106,7 +106,7 @@ int vserver_signal_init(struct pid *pid, int signal)
 	if (signal) {
 		rcu_read_lock();
 		task = pid_task(pid, PIDTYPE_PID);
-		if (task && lock_task_sighand(task, &flags)) {
+		if (task && vserver_call_lock_task_sighand(task, &flags)) {
 			if (sig_fatal(task, signal) && !sigismember(&task->blocked, signal))
 				task->signal->flags &= ~SIGNAL_UNKILLABLE;
 			unlock_task_sighand(task, &flags);

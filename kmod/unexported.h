@@ -17,6 +17,7 @@ struct ftrace_ops;
 struct ipc_namespace;
 struct in6_addr;
 struct nsproxy;
+struct sighand_struct;
 struct sk_buff;
 struct sock;
 struct task_struct;
@@ -64,6 +65,8 @@ struct uts_namespace;
 	U(tty_ioctl, long, (struct file *file, unsigned int cmd, unsigned long arg)) \
 	U(ptrace_may_access, bool, (struct task_struct *task, unsigned int mode)) \
 	U(vfs_dentry_acceptable, int, (void *context, struct dentry *dentry)) \
+	U(lock_task_sighand, struct sighand_struct *,			\
+	  (struct task_struct *task, unsigned long *flags))		\
 	U(walk_process_tree, void,					\
 	  (struct task_struct *top, int (*visitor)(struct task_struct *task, void *data), void *data)) \
 	U(udp_rcv, int, (struct sk_buff *skb))				\
