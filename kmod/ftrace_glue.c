@@ -153,19 +153,26 @@
 #endif
 
 #ifdef CONFIG_IA32_EMULATION
-#define VSERVER_REBOOT_WRAPS(W)			\
-	W(__x64_sys_reboot)			\
-	W(__ia32_sys_reboot)
+#define VSERVER_CALL_WRAPS(W)			\
+	VSERVER_CALL_WRAPS_64(W)		\
+	W(__ia32_sys_reboot)			\
+	W(__ia32_sys_sethostname)		\
+	W(__ia32_sys_setdomainname)
 #else
-#define VSERVER_REBOOT_WRAPS(W)	W(__x64_sys_reboot)
+#define VSERVER_CALL_WRAPS(W)	VSERVER_CALL_WRAPS_64(W)
 #endif
+
+#define VSERVER_CALL_WRAPS_64(W)		\
+	W(__x64_sys_reboot)			\
+	W(__x64_sys_sethostname)		\
+	W(__x64_sys_setdomainname)
 
 #define VSERVER_COMMON_WRAPS(W)			\
 	VSERVER_NETWORK_WRAPS(W)		\
 	VSERVER_BARRIER_WRAPS(W)		\
 	VSERVER_PTY_WRAPS(W)			\
 	VSERVER_MACHINE_WRAPS(W)		\
-	VSERVER_REBOOT_WRAPS(W)
+	VSERVER_CALL_WRAPS(W)
 
 /*
  * Attached with the first process 1 of a context, before it is one: some of them are on the way of calls that

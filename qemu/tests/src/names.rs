@@ -10,14 +10,16 @@ use crate::{
 };
 use nix::{
     errno::Errno,
+    sched::{unshare, CloneFlags},
     sys::utsname::uname,
-    unistd::{gethostname, sethostname},
+    unistd::{gethostname, sethostname, setuid, Uid},
 };
 use std::os::fd::{AsFd, OwnedFd};
 use vserver_uapi::*;
 
 pub const TESTS: &[Test] = &[
     test("names::host_and_domain", 60, host_and_domain),
+    test("names::set_by_root_inside", 60, set_by_root_inside),
     test("names::inherited", 60, inherited),
     test("names::spectator", 60, spectator),
     test("ipc::same_key", 60, same_key),
@@ -78,6 +80,36 @@ fn host_and_domain() -> Outcome {
     sethostname(&before.0).map_err(words)?;
     unmoved?;
     equal("the host at last", both()?, before)
+}
+
+/// They are the context's own: its root sets them without any capability, nobody else does, and the host's are
+/// not touched.
+fn set_by_root_inside() -> Outcome {
+    let before = both()?;
+    let _keeper = Sitter::idle(300)?;
+    inside(300, || {
+        enter(CONTEXT_STAY, 0, u64::MAX >> 23).map_err(words)?;
+        sethostname("renamed").map_err(words)?;
+        let domain = "renamed.test";
+        let set = [domain.as_ptr() as usize, domain.len(), 0, 0, 0, 0];
+        syscall(libc::SYS_setdomainname, set).map_err(words)?;
+        let too_long = "x".repeat(65);
+        equal("too long", sethostname(&too_long), Err(Errno::EINVAL))
+    })?;
+    inside(300, || {
+        equal("names", both()?, ("renamed".into(), "renamed.test".into()))?;
+        setuid(Uid::from_raw(1000)).map_err(words)?;
+        equal("a user", sethostname("stolen"), Err(Errno::EPERM))?;
+        // The root of a user namespace of his own is still him.
+        unshare(CloneFlags::CLONE_NEWUSER).map_err(words)?;
+        equal("in a namespace", sethostname("stolen"), Err(Errno::EPERM))
+    })?;
+    let spectator = inside(CONTEXT_SPECTATOR, || {
+        enter(CONTEXT_STAY, 0, 1 << 21).map_err(words)?;
+        equal("the spectator", sethostname("stolen"), Err(Errno::EPERM))
+    });
+    spectator?;
+    equal("the host", both()?, before)
 }
 
 /// A new context begins with the names of who makes it, and what that is called later is not its affair.
