@@ -17,6 +17,8 @@ struct Totals {
     passed: u32,
     failed: u32,
     skipped: u32,
+    /// What failed, and what was said of it.
+    failures: Vec<String>,
 }
 
 /// Runs the tests whose name contains `filter`, in all lanes or in one.
@@ -53,6 +55,11 @@ pub fn run(filter: &str, lane: Option<Lane>) -> Result<ExitCode> {
         totals.passed += lane.passed;
         totals.failed += lane.failed;
         totals.skipped += lane.skipped;
+        totals.failures.extend(lane.failures);
+    }
+    // Once more at the end, where it is looked for.
+    for failure in &totals.failures {
+        println!("{failure}");
     }
     println!(
         "{} passed, {} failed, {} skipped",
@@ -130,6 +137,8 @@ struct Reader<'a> {
     reasons: &'a BTreeSet<String>,
     totals: &'a mut Totals,
     running: Option<String>,
+    /// What the running test has said.
+    said: Vec<String>,
     planned: Option<u32>,
     reported: u32,
     complete: bool,
@@ -139,10 +148,14 @@ impl Reader<'_> {
     fn line(&mut self, line: &str) {
         if let Some(name) = line.strip_prefix("# running ") {
             self.running = Some(name.to_string());
+            self.said.clear();
             return;
         }
         if let Some(plan) = line.strip_prefix("1..") {
             self.planned = plan.parse().ok();
+        }
+        if line.starts_with("# ") && self.running.is_some() {
+            self.said.push(line.to_string());
         }
         self.complete |= line == "# end";
         let failed = line.starts_with("not ok ");
@@ -150,13 +163,22 @@ impl Reader<'_> {
             self.running = None;
             self.reported += 1;
             match line.split_once("# SKIP ") {
-                _ if failed => self.totals.failed += 1,
+                _ if failed => {
+                    self.totals.failed += 1;
+                    let said = self.said.drain(..).chain([line.to_string()]);
+                    let lane = self.lane.name();
+                    let lines = said.map(|line| format!("{lane}: {line}"));
+                    self.totals.failures.extend(lines);
+                }
                 Some((_, reason)) if self.reasons.contains(reason.trim()) => {
                     self.totals.skipped += 1;
                 }
                 Some(_) => {
+                    let why = "# this skip's reason is not in the lane table:";
+                    println!("{why}");
                     self.totals.failed += 1;
-                    println!("# this skip's reason is not in the lane table:");
+                    let lines = [why.to_string(), format!("{}: {line}", self.lane.name())];
+                    self.totals.failures.extend(lines);
                 }
                 None => self.totals.passed += 1,
             }
@@ -165,7 +187,9 @@ impl Reader<'_> {
     }
 
     fn fail(&mut self, why: &str) {
-        println!("{}: not ok - {why}", self.lane.name());
+        let line = format!("{}: not ok - {why}", self.lane.name());
+        println!("{line}");
+        self.totals.failures.push(line);
         self.totals.failed += 1;
     }
 }
@@ -181,6 +205,7 @@ fn in_guest(lane: Lane, filter: &str) -> Result<Totals> {
         reasons: &reasons,
         totals: &mut totals,
         running: None,
+        said: Vec::new(),
         planned: None,
         reported: 0,
         complete: false,
@@ -214,6 +239,8 @@ fn in_guest(lane: Lane, filter: &str) -> Result<Totals> {
         for line in &outcome.alarms {
             println!("    {line}");
         }
+        let alarms = outcome.alarms.iter().map(|line| format!("    {line}"));
+        totals.failures.extend(alarms);
     }
     eprintln!("    console: {}", step::on_host(&outcome.console));
     Ok(totals)

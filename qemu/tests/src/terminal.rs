@@ -160,10 +160,10 @@ impl Terminal {
         Ok(group)
     }
 
-    /// Starts a program that stays, and waits until it runs. Not as a copy of bash, which takes no
-    /// SIGQUIT.
+    /// Starts a program that stays, and waits until it runs. Not a shell: bash takes no SIGQUIT, and
+    /// dash, which catches SIGINT, forgets one that comes when it is about to become another program.
     fn stay(&mut self) -> Outcome {
-        self.press("sh -c 'echo be\"\"gun; exec sleep 1000'\n")?;
+        self.press("perl -e '$| = 1; print \"be\", \"gun\\n\"; sleep 1000'\n")?;
         self.until("begun\r\n").map(drop)
     }
 
@@ -406,7 +406,7 @@ fn made_inside(mut terminal: Terminal) -> Outcome {
     terminal.until("Stopped")?;
     terminal.until(PROMPT)?;
     terminal.press("fg\n")?;
-    terminal.until("exec sleep 1000'")?;
+    terminal.until("sleep 1000'")?;
     terminal.press("\x03")?;
     terminal.until(PROMPT)?;
     terminal.press("exit\n")?;
