@@ -3,6 +3,7 @@
 //! The context fd: holds no context alive, but tells when it has ended.
 
 use crate::error::Operation;
+use crate::ioctl;
 use crate::{Error, Result};
 use nix::errno::Errno;
 use nix::poll::PollFd;
@@ -13,9 +14,10 @@ use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
+use vserver_uapi as uapi;
 
-/// A descriptor of one context. It becomes readable once the context is empty, so it can stand in
-/// any poll set.
+/// A descriptor of one context, for any poll set: `POLLPRI` once its process 1 has exited or called
+/// reboot(2), `POLLIN` once the context is empty.
 #[derive(Debug)]
 pub struct ContextFd(OwnedFd);
 
@@ -43,6 +45,14 @@ impl ContextFd {
         }
     }
 
+    /// What has become of the context.
+    pub fn status(&self) -> Result<uapi::Status> {
+        ioctl::status(&self.0).map_err(|errno| Error::Kernel {
+            operation: Operation::Status,
+            errno,
+        })
+    }
+
     /// Whether the context is empty now.
     pub fn is_empty(&self) -> Result<bool> {
         self.wait(PollTimeout::ZERO)
@@ -54,6 +64,19 @@ impl ContextFd {
         std::fs::read_to_string(&path)
             .map(|text| parse_fdinfo(&text))
             .map_err(|source| Error::Read { path, source })
+    }
+}
+
+impl From<OwnedFd> for ContextFd {
+    /// A context fd that another process has sent.
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}
+
+impl From<ContextFd> for OwnedFd {
+    fn from(context: ContextFd) -> Self {
+        context.0
     }
 }
 

@@ -157,6 +157,15 @@ impl Device {
             .map_err(|errno| kernel(Operation::Open(context), errno))
     }
 
+    /// Send a signal into a context from outside, to the process of this pid,
+    /// [`SIGNAL_INIT`](uapi::SIGNAL_INIT) or [`SIGNAL_ALL`](uapi::SIGNAL_ALL); `None` only asks whether
+    /// there is somebody. Tells how many processes it was sent to.
+    pub fn signal(&self, context: i32, pid: i32, signal: Option<i32>) -> Result<u32> {
+        let number = signal.unwrap_or(0).unsigned_abs();
+        ioctl::signal(&self.file, context, pid, number)
+            .map_err(|errno| kernel(Operation::Signal(pid), errno))
+    }
+
     /// Confine the calling process, and what it will start, to these addresses. It must have one
     /// thread. Who is confined already may only keep some of them, save root in context 0, whom no
     /// address at all makes free again.

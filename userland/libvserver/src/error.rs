@@ -4,6 +4,8 @@
 
 use crate::account;
 use crate::addresses::Fault;
+use crate::config;
+use crate::guest;
 use crate::root;
 use nix::errno::Errno;
 use serde::Deserialize;
@@ -47,7 +49,9 @@ pub enum Operation {
     Open(i32),
     /// Waiting for a context to end.
     Poll,
-    /// Sending a signal to a process.
+    /// `IOC_STATUS`
+    Status,
+    /// Sending a signal to a process, or as [`uapi::Signal`](vserver_uapi::Signal) says.
     Signal(i32),
     /// `IOC_SET_ADDRESSES`
     SetAddresses,
@@ -73,6 +77,9 @@ impl fmt::Display for Operation {
             Self::List => write!(f, "cannot list the contexts"),
             Self::Open(number) => write!(f, "cannot open context {number}"),
             Self::Poll => write!(f, "cannot wait for the context"),
+            Self::Status => write!(f, "cannot tell what has become of the context"),
+            Self::Signal(vserver_uapi::SIGNAL_INIT) => write!(f, "cannot signal process 1"),
+            Self::Signal(vserver_uapi::SIGNAL_ALL) => write!(f, "cannot signal the processes"),
             Self::Signal(pid) => write!(f, "cannot signal process {pid}"),
             Self::SetAddresses => write!(f, "cannot confine the process to these addresses"),
             Self::GetAddresses(0) => write!(f, "cannot tell one's own addresses"),
@@ -176,6 +183,12 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
+    /// The file system of a vserver cannot be prepared.
+    #[error("{0}")]
+    Guest(guest::Fault),
+    /// A configuration is not what it should be.
+    #[error("{0}")]
+    Config(config::Fault),
     /// The root directory cannot be changed, or not be trusted.
     #[error("{0}")]
     Root(root::Fault),
@@ -195,6 +208,12 @@ pub enum Error {
         /// Its hint.
         hint: Option<String>,
     },
+}
+
+impl From<config::Fault> for Error {
+    fn from(fault: config::Fault) -> Self {
+        Self::Config(fault)
+    }
 }
 
 impl From<root::Fault> for Error {
@@ -227,7 +246,8 @@ impl Error {
             Self::BadContext(_)
             | Self::BadCapability(_)
             | Self::BadFlag(_)
-            | Self::BadAddress { .. } => Kind::Usage,
+            | Self::BadAddress { .. }
+            | Self::Config(_) => Kind::Usage,
             Self::UnknownName { .. }
             | Self::BadBroadcast(_)
             | Self::NoAddress(_)
@@ -245,6 +265,7 @@ impl Error {
             | Self::Interface { .. }
             | Self::Read { .. }
             | Self::Root(_)
+            | Self::Guest(_)
             | Self::Account(_)
             | Self::Helper(_) => Kind::Failure,
             Self::Remote { kind, .. } => *kind,
@@ -293,6 +314,8 @@ impl Error {
             Self::NoBroadcast(_) => "give the address itself, such as 10.0.0.255",
             Self::Interface { .. } => "give the address itself",
             Self::Read { .. } => "check that /proc is mounted",
+            Self::Config(_) => return None,
+            Self::Guest(_) => "look at the directory of the vserver, and run it as root in context 0",
             Self::Root(fault) => fault.hint(),
             Self::Account(fault) => fault.hint(),
             Self::Helper(_) => "check that /proc is mounted and that processes can be started",

@@ -15,7 +15,7 @@ use std::os::fd::OwnedFd;
 use vserver_uapi as uapi;
 
 mod raw {
-    use vserver_uapi::{Addresses, Enter, Get, Info, List, Open, IOC_TYPE};
+    use vserver_uapi::{Addresses, Enter, Get, Info, List, Open, Signal, Status, IOC_TYPE};
 
     nix::ioctl_read!(info, IOC_TYPE, 0, Info);
     nix::ioctl_readwrite!(enter, IOC_TYPE, 1, Enter);
@@ -24,6 +24,8 @@ mod raw {
     nix::ioctl_readwrite!(open, IOC_TYPE, 4, Open);
     nix::ioctl_readwrite!(set_addresses, IOC_TYPE, 5, Addresses);
     nix::ioctl_readwrite!(get_addresses, IOC_TYPE, 6, Addresses);
+    nix::ioctl_readwrite!(signal, IOC_TYPE, 7, Signal);
+    nix::ioctl_read!(status, IOC_TYPE, 8, Status);
 }
 
 const _: () = {
@@ -36,6 +38,8 @@ const _: () = {
     assert!(readwrite!(TYPE, 4, size_of::<uapi::Open>()) as u32 == uapi::IOC_OPEN);
     assert!(readwrite!(TYPE, 5, size_of::<uapi::Addresses>()) as u32 == uapi::IOC_SET_ADDRESSES);
     assert!(readwrite!(TYPE, 6, size_of::<uapi::Addresses>()) as u32 == uapi::IOC_GET_ADDRESSES);
+    assert!(readwrite!(TYPE, 7, size_of::<uapi::Signal>()) as u32 == uapi::IOC_SIGNAL);
+    assert!(read!(TYPE, 8, size_of::<uapi::Status>()) as u32 == uapi::IOC_STATUS);
 };
 
 /// `IOC_INFO`.
@@ -147,5 +151,28 @@ pub(crate) fn get_addresses(
     // in it is that of `buffer`, which is borrowed mutably for the call and has `count` elements of
     // the type that the kernel writes; every bit pattern is valid for it.
     unsafe { raw::get_addresses(device.as_fd().as_raw_fd(), &raw mut argument) }?;
+    Ok(argument)
+}
+
+/// `IOC_SIGNAL`: how many processes it was sent to.
+pub(crate) fn signal(device: impl AsFd, context: i32, pid: i32, number: u32) -> Result<u32, Errno> {
+    let mut argument = uapi::Signal {
+        context,
+        pid,
+        signal: number,
+        ..Default::default()
+    };
+    // SAFETY: `argument` is a live, writable `Signal`, the structure of this number; it holds no
+    // address.
+    unsafe { raw::signal(device.as_fd().as_raw_fd(), &raw mut argument) }?;
+    Ok(argument.processes)
+}
+
+/// `IOC_STATUS`, of a context fd.
+pub(crate) fn status(context: impl AsFd) -> Result<uapi::Status, Errno> {
+    let mut argument = uapi::Status::default();
+    // SAFETY: `argument` is a live, writable `Status`, the structure of this number; every bit
+    // pattern is valid for it.
+    unsafe { raw::status(context.as_fd().as_raw_fd(), &raw mut argument) }?;
     Ok(argument)
 }
