@@ -53,7 +53,7 @@ impl Names {
 }
 
 /// The number in a `.ctx` file, which is shell syntax: `S_CONTEXT=100`, perhaps quoted.
-fn parse(text: &str) -> Option<i32> {
+pub fn parse(text: &str) -> Option<i32> {
     text.lines()
         .find_map(|line| line.trim().strip_prefix("S_CONTEXT="))
         .map(|value| value.trim_matches(['"', '\'']))

@@ -8,6 +8,15 @@ use crate::commands::chbind::Chbind;
 use crate::commands::chcontext::Chcontext;
 use crate::commands::info::Info;
 use crate::commands::reducecap::Reducecap;
+use crate::commands::server;
+use crate::commands::server::console::Console;
+use crate::commands::server::enter::Enter;
+use crate::commands::server::exec::Exec;
+use crate::commands::server::restart::Restart;
+use crate::commands::server::running::IsRunning;
+use crate::commands::server::start::Start;
+use crate::commands::server::status::Status;
+use crate::commands::server::stop::Stop;
 use crate::commands::vkill::Vkill;
 use crate::commands::vps::Vps;
 use crate::commands::vserver_stat::VserverStat;
@@ -45,6 +54,14 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Start(Start),
+    Stop(Stop),
+    Restart(Restart),
+    Running(IsRunning),
+    Status(Status),
+    Enter(Enter),
+    Exec(Exec),
+    Console(Console),
     Barrier(Barrier),
     Capchroot(Capchroot),
     Chbind(Chbind),
@@ -59,6 +76,14 @@ pub(crate) enum Command {
 impl Command {
     fn verb(&self) -> &dyn Verb {
         match self {
+            Self::Start(verb) => verb,
+            Self::Stop(verb) => verb,
+            Self::Restart(verb) => verb,
+            Self::Running(verb) => verb,
+            Self::Status(verb) => verb,
+            Self::Enter(verb) => verb,
+            Self::Exec(verb) => verb,
+            Self::Console(verb) => verb,
             Self::Barrier(verb) => verb,
             Self::Capchroot(verb) => verb,
             Self::Chbind(verb) => verb,
@@ -91,12 +116,27 @@ pub(crate) fn parse(mut args: Vec<OsString>) -> Result<Command, clap::Error> {
                 args.extend(match rest[0].to_str() {
                     Some("reducecap") => Reducecap::normalise(rest),
                     Some("vkill") => Vkill::normalise(rest),
-                    _ => rest,
+                    _ => verb_first(rest),
                 });
             }
             Cli::try_parse_from(args).map(|cli| cli.command)
         }
     }
+}
+
+/// Turn `[--silent] NAME VERB ...` into `VERB [--silent] NAME ...`. Of a vserver that is called like a verb, the verb
+/// comes first.
+fn verb_first(mut rest: Vec<OsString>) -> Vec<OsString> {
+    let is_verb = |arg: &OsString| server::VERBS.iter().any(|verb| arg == verb);
+    let options = rest
+        .iter()
+        .take_while(|arg| arg.to_string_lossy().starts_with("--"))
+        .count();
+    if rest.len() > options + 1 && !is_verb(&rest[options]) && is_verb(&rest[options + 1]) {
+        let verb = rest.remove(options + 1);
+        rest.insert(0, verb);
+    }
+    rest
 }
 
 /// The name that the program was called by, without its directory.

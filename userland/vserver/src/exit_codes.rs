@@ -16,6 +16,7 @@
 //! `capchroot`, `chbind`, `chcontext` and `reducecap` otherwise end as the command does, and `vps` as `ps` does.
 
 use crate::launch::LaunchError;
+use crate::server::launch::Failure;
 use libvserver::Kind;
 use std::io;
 
@@ -51,6 +52,11 @@ pub(crate) fn of_kind(kind: Kind, style: Style) -> u8 {
 pub(crate) fn of_error(error: &anyhow::Error, style: Style) -> u8 {
     if is_closed_output(error) {
         SUCCESS
+    } else if let Some(failure) = error.downcast_ref::<Failure>() {
+        match style {
+            Style::Exec => failure.code,
+            Style::Plain => FAILURE,
+        }
     } else if let Some(error) = error.downcast_ref::<LaunchError>() {
         match error.source.kind() {
             io::ErrorKind::NotFound => NOT_FOUND,

@@ -55,6 +55,28 @@ pub(crate) fn exec_with<'a>(
     }
 }
 
+/// Replace this process by the command with exactly this environment, and perhaps under another name; returns
+/// only when that fails.
+pub(crate) fn exec_in(
+    command: &[OsString],
+    name: Option<&str>,
+    environment: &[(OsString, OsString)],
+) -> LaunchError {
+    let (program, args) = command.split_first().expect("the caller has a command");
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .env_clear()
+        .envs(environment.iter().map(|(name, value)| (name, value)));
+    if let Some(name) = name {
+        command.arg0(name);
+    }
+    LaunchError {
+        source: command.exec(),
+        program: program.clone(),
+    }
+}
+
 /// Start the command in a session of its own, with the same files, and go on without it. That it
 /// cannot be started is known before this returns.
 pub(crate) fn background(command: &[OsString]) -> Result<(), LaunchError> {

@@ -13,21 +13,25 @@ mod exit_codes;
 mod ipv4root;
 mod launch;
 mod port_holders;
+mod server;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
-    if args
-        .get(1)
-        .is_some_and(|arg| arg == libvserver::helper::ARGUMENT)
-    {
-        let served = libvserver::helper::serve(std::io::stdin(), std::io::stdout());
-        return ExitCode::from(match served {
-            Ok(()) => exit_codes::SUCCESS,
-            Err(_) => exit_codes::USAGE,
-        });
-    }
-    ExitCode::from(cli::run(args))
+    let text = |index: usize| args.get(index).and_then(|arg| arg.to_str());
+    let code = match text(1) {
+        Some(libvserver::helper::ARGUMENT) => {
+            match libvserver::helper::serve(std::io::stdin(), std::io::stdout()) {
+                Ok(()) => exit_codes::SUCCESS,
+                Err(_) => exit_codes::USAGE,
+            }
+        }
+        Some(server::launch::ARGUMENT) => server::launch::serve(),
+        Some(server::keeper::ARGUMENT) => server::keeper::serve(text(2)),
+        Some(server::watch::ARGUMENT) => server::watch::serve(text(2)),
+        _ => cli::run(args),
+    };
+    ExitCode::from(code)
 }

@@ -8,6 +8,7 @@ pub(crate) mod chbind;
 pub(crate) mod chcontext;
 pub(crate) mod info;
 pub(crate) mod reducecap;
+pub(crate) mod server;
 pub(crate) mod vkill;
 pub(crate) mod vps;
 pub(crate) mod vserver_stat;

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `vserver NAME enter`: a shell inside.
+
+use super::super::Verb;
+use super::exec::code;
+use super::keeper;
+use super::mounts;
+use super::running;
+use crate::exit_codes::Style;
+use crate::server::launch;
+use crate::server::launch::Files;
+use crate::server::launch::Launched;
+use crate::server::launch::Order;
+use crate::server::launch::Terminal;
+use crate::server::relay;
+use clap::Parser;
+use nix::errno::Errno;
+use nix::poll::poll;
+use nix::poll::PollFd;
+use nix::poll::PollFlags;
+use nix::poll::PollTimeout;
+use nix::sys::signal::Signal;
+use rustix::process::PidfdFlags;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+
+/// Open a login shell in a vserver
+///
+/// At a terminal it gets one of its own, made inside. The exit code is the shell's.
+#[derive(Debug, Parser)]
+#[command(
+    name = "enter",
+    max_term_width = 100,
+    override_usage = "vserver NAME enter [--user USER]"
+)]
+pub(crate) struct Enter {
+    /// As this user of the vserver, by name or number
+    #[arg(long, value_name = "USER", default_value = "root")]
+    user: String,
+
+    /// The vserver
+    name: String,
+}
+
+impl Verb for Enter {
+    fn style(&self) -> Style {
+        Style::Exec
+    }
+
+    fn run(&self) -> anyhow::Result<u8> {
+        let (server, running, _) = running(&self.name)?;
+        let mut order = Order::new(&server, Some(running.number), &[]);
+        order.user = Some(self.user.clone());
+        order.login = true;
+        let interactive = relay::is_interactive();
+        if interactive {
+            order.terminal = Terminal::Inside;
+        }
+        let mounts = mounts(&keeper(&server)?)?;
+        let input = io::stdin();
+        let files = Files {
+            input: input.as_fd(),
+            output: Stdio::inherit(),
+            errors: Stdio::inherit(),
+        };
+        let mut launched = launch::launch(order, files, Some(&mounts))?;
+        if let Some(master) = launched.master.take() {
+            relay(&mut launched, &master)?;
+        }
+        Ok(code(launched.child.wait()?))
+    }
+}
+
+/// Between the user's terminal and the one inside, until the shell has ended.
+fn relay(launched: &mut Launched, master: &OwnedFd) -> anyhow::Result<()> {
+    let signals = relay::as_file(&[Signal::SIGWINCH])?;
+    relay::pass_size(master);
+    let _raw = relay::Raw::new()?;
+    let pid = rustix::process::Pid::from_child(&launched.child);
+    let child = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    let keyboard = io::stdin();
+    let mut room = [0; 4096];
+    let mut typing = PollFlags::POLLIN;
+    loop {
+        let mut set = [
+            PollFd::new(master.as_fd(), PollFlags::POLLIN),
+            PollFd::new(keyboard.as_fd(), typing),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(child.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut set, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let ready = set.map(|one| one.any() == Some(true));
+        if ready[0] {
+            match nix::unistd::read(master, &mut room) {
+                Ok(length @ 1..) => relay::show(&room[..length])?,
+                // The last one that had it open is gone.
+                _ => return Ok(()),
+            }
+            continue;
+        }
+        if ready[1] {
+            match nix::unistd::read(&keyboard, &mut room) {
+                Ok(length @ 1..) => relay::pass_on(master, &room[..length])?,
+                _ => typing = PollFlags::empty(),
+            }
+        }
+        if ready[2] {
+            while let Ok(Some(_)) = signals.read_signal() {}
+            relay::pass_size(master);
+        }
+        if ready[3] {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `vserver NAME VERB`: what is done with one vserver, a file for each verb.
+
+pub(crate) mod console;
+pub(crate) mod enter;
+pub(crate) mod exec;
+pub(crate) mod restart;
+pub(crate) mod running;
+pub(crate) mod start;
+pub(crate) mod status;
+pub(crate) mod stop;
+
+use crate::server::channel;
+use crate::server::Running;
+use crate::server::Server;
+use anyhow::bail;
+use anyhow::Context;
+use libvserver::Device;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+/// The verbs that a name may stand before.
+pub(crate) const VERBS: [&str; 8] = [
+    "console", "enter", "exec", "restart", "running", "start", "status", "stop",
+];
+
+/// A vserver that must run.
+fn running(name: &str) -> anyhow::Result<(Server, Running, Device)> {
+    let (server, _) = Server::existing(name)?;
+    let device = Device::open()?;
+    match server.running(&device)? {
+        Some(running) => Ok((server, running, device)),
+        None => bail!("{name} is not running; start it with \"vserver {name} start\""),
+    }
+}
+
+/// The way to its keeper.
+fn keeper(server: &Server) -> anyhow::Result<OwnedFd> {
+    channel::connect(&server.socket()).with_context(|| {
+        format!(
+            "cannot reach the keeper of {name}, which has its console and its mounts; if it is gone, \
+             stop {name} and start it again",
+            name = server.name
+        )
+    })
+}
+
+/// Where the files of a vserver are, by its keeper.
+fn mounts(keeper: &OwnedFd) -> anyhow::Result<File> {
+    let pid = rustix::net::sockopt::socket_peercred(keeper)?.pid;
+    let path = format!("/proc/{}/ns/mnt", pid.as_raw_nonzero());
+    File::open(&path).with_context(|| format!("cannot open {path}"))
+}

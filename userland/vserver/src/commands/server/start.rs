@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `vserver NAME start`: start a vserver, and return when its boot is done.
+
+use super::super::Verb;
+use super::keeper;
+use crate::announce::announce;
+use crate::announce::warn;
+use crate::exit_codes;
+use crate::server::channel;
+use crate::server::channel::Event;
+use crate::server::channel::Told;
+use crate::server::keeper as keeping;
+use crate::server::relay;
+use crate::server::Server;
+use crate::server::ROOTS;
+use anyhow::bail;
+use clap::Parser;
+use libvserver::Device;
+use std::os::unix::fs::PermissionsExt;
+
+/// Start a vserver
+///
+/// Shows its console, and returns when the boot is done, or with what it is waiting for when
+/// that takes longer than START_TIMEOUT. The init and its console go on in the background.
+#[derive(Debug, Parser)]
+#[command(
+    name = "start",
+    max_term_width = 100,
+    override_usage = "vserver [--silent] NAME start"
+)]
+pub(crate) struct Start {
+    /// Do not show the console
+    #[arg(long)]
+    pub(crate) silent: bool,
+
+    /// The vserver
+    pub(crate) name: String,
+}
+
+impl Verb for Start {
+    fn run(&self) -> anyhow::Result<u8> {
+        let (server, _) = Server::existing(&self.name)?;
+        let device = Device::open()?;
+        let _lock = server.lock()?;
+        if let Some(running) = server.running(&device)? {
+            bail!(
+                "{} is running already, in context {}",
+                self.name,
+                running.number
+            );
+        }
+        warn_of_open_door();
+        server.forget();
+        keeping::start(&server)?;
+        self.follow(&server)
+    }
+}
+
+impl Start {
+    fn follow(&self, server: &Server) -> anyhow::Result<u8> {
+        let name = &self.name;
+        let socket = keeper(server)?;
+        let mut number = None;
+        loop {
+            match channel::hear(&socket)? {
+                Some(Told::Output(_)) if self.silent => {}
+                // A reader that is gone is no reason to stop.
+                Some(Told::Output(bytes)) => drop(relay::show(&bytes)),
+                Some(Told::Event(Event::Started { context })) => number = Some(context),
+                Some(Told::Event(Event::Ready)) => {
+                    if !self.silent {
+                        let number = number.unwrap_or_default();
+                        announce(format_args!("\r\nServer {name} is running in context {number}"))?;
+                    }
+                    return Ok(exit_codes::SUCCESS);
+                }
+                Some(Told::Event(Event::NotReady { waits_for, last })) => bail!(
+                    "{name} was not ready in time (START_TIMEOUT): it is still waiting for {waits_for}; it was left \
+                     running: look with \"vserver {name} console\", end it with \"vserver {name} stop\"; \
+                     the console showed last:\n    {}",
+                    last.join("\n    ")
+                ),
+                Some(Told::Event(Event::Failed { message })) => {
+                    bail!("{name} cannot be started: {message}")
+                }
+                Some(Told::Event(Event::Ended { how })) => bail!("{name} has ended: {how}"),
+                None => bail!(
+                    "the keeper of {name} died; \"vserver {name} status\" tells what is left"
+                ),
+            }
+        }
+    }
+}
+
+/// Whoever gets out of the root of a vserver must stand before a barrier.
+fn warn_of_open_door() {
+    match std::fs::symlink_metadata(ROOTS) {
+        Ok(data) if data.permissions().mode() & 0o7777 != 0 => warn(
+            "vserver",
+            format_args!(
+                "{ROOTS} is no barrier: who gets out of the root of a vserver reaches the others; \
+                 close it with \"vserver barrier --set\""
+            ),
+        ),
+        _ => {}
+    }
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `vserver NAME status`: what there is to tell of it.
+
+use super::super::Verb;
+use crate::exit_codes;
+use crate::server::channel;
+use crate::server::Server;
+use clap::Parser;
+use libvserver::uapi;
+use libvserver::Device;
+use serde_json::json;
+use std::io;
+use std::io::Write;
+
+/// Tell whether a vserver runs, where, since when, and what is in it
+///
+/// The exit code is 0 when it runs, and 1 when not.
+#[derive(Debug, Parser)]
+#[command(
+    name = "status",
+    max_term_width = 100,
+    override_usage = "vserver NAME status [--json]"
+)]
+pub(crate) struct Status {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    /// The vserver
+    name: String,
+}
+
+impl Verb for Status {
+    fn run(&self) -> anyhow::Result<u8> {
+        let (server, config) = Server::existing(&self.name)?;
+        let device = Device::open()?;
+        let running = server.running(&device)?;
+        let info = running.as_ref().and_then(|running| {
+            let all = device.list().ok()?;
+            all.into_iter().find(|info| info.context == running.number)
+        });
+        let code = match &info {
+            Some(_) => exit_codes::SUCCESS,
+            None => exit_codes::FAILURE,
+        };
+        let keeper = channel::connect(&server.socket()).is_ok();
+        let addresses: Vec<String> = config
+            .addresses
+            .iter()
+            .map(|ip| format!("{}/{}", ip.address.ip(), ip.address.prefix()))
+            .collect();
+        let uptime = info.as_ref().map(|info| uptime(info.created_ns));
+        let state = match &info {
+            None => "stopped",
+            Some(info) if info.state == uapi::STATE_ENDING => "ending",
+            Some(_) if !keeper => "running without its keeper: stop it and start it again",
+            Some(_) => "running",
+        };
+        let mut out = io::stdout().lock();
+        if self.json {
+            let value = json!({
+                "name": self.name,
+                "state": state,
+                "context": info.as_ref().map(|info| info.context),
+                "processes": info.as_ref().map(|info| info.tasks),
+                "uptime_seconds": uptime,
+                "has_init": info.as_ref().map(|info| info.initpid != 0),
+                "addresses": addresses,
+                "root": server.root(),
+                "console_log": server.log(),
+            });
+            writeln!(out, "{value:#}")?;
+            return Ok(code);
+        }
+        writeln!(out, "name        {}", self.name)?;
+        writeln!(out, "state       {state}")?;
+        if let Some(info) = &info {
+            writeln!(out, "context     {}", info.context)?;
+            writeln!(out, "uptime      {} s", uptime.unwrap_or_default())?;
+            writeln!(out, "processes   {}", info.tasks)?;
+            let init = if info.initpid == 0 {
+                "none"
+            } else {
+                "process 1"
+            };
+            writeln!(out, "init        {init}")?;
+        }
+        let addresses = match addresses.is_empty() {
+            true => "all of the host's".to_owned(),
+            false => addresses.join(" "),
+        };
+        writeln!(out, "addresses   {addresses}")?;
+        writeln!(out, "root        {}", server.root().display())?;
+        writeln!(out, "console     {}", server.log().display())?;
+        Ok(code)
+    }
+}
+
+/// In seconds, since a time of CLOCK_BOOTTIME.
+fn uptime(created_ns: u64) -> u64 {
+    let clock = nix::time::ClockId::CLOCK_BOOTTIME;
+    let now = nix::time::clock_gettime(clock).map_or(0, |now| now.tv_sec().unsigned_abs());
+    now.saturating_sub(created_ns / 1_000_000_000)
+}

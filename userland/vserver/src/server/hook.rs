@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The script of a vserver, `/etc/vservers/NAME.sh`, which is called on the host with what happens
+//! (`pre-start`, `post-start`, `pre-stop`, `post-stop`) and the name.
+
+use super::Server;
+use anyhow::bail;
+use anyhow::Context;
+use libvserver::config;
+use std::path::Path;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
+
+/// Starts it; `None`: there is none. `output`: where it writes to.
+pub(crate) fn start(
+    server: &Server,
+    event: &str,
+    output: [Stdio; 2],
+) -> anyhow::Result<Option<Child>> {
+    let script = Path::new(config::DIRECTORY).join(format!("{}.sh", server.name));
+    if !script.exists() {
+        return Ok(None);
+    }
+    let [standard, errors] = output;
+    // By a shell, as it was always called: it need not be executable.
+    Command::new("/bin/sh")
+        .arg(&script)
+        .args([event, &server.name])
+        .stdin(Stdio::null())
+        .stdout(standard)
+        .stderr(errors)
+        .spawn()
+        .map(Some)
+        .with_context(|| format!("cannot run {}", script.display()))
+}
+
+/// Calls it and waits for it; without one all is well.
+pub(crate) fn run(server: &Server, event: &str, output: [Stdio; 2]) -> anyhow::Result<()> {
+    let Some(mut script) = start(server, event, output)? else {
+        return Ok(());
+    };
+    let status = script.wait().context("cannot wait for the script")?;
+    if !status.success() {
+        bail!(
+            "{}/{}.sh {event} failed: {status}",
+            config::DIRECTORY,
+            server.name
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One vserver: where its things are, and what it is to be like.
+
+pub(crate) mod channel;
+pub(crate) mod console_log;
+pub(crate) mod hook;
+pub(crate) mod keeper;
+pub(crate) mod launch;
+pub(crate) mod message;
+pub(crate) mod rc;
+pub(crate) mod readiness;
+pub(crate) mod relay;
+pub(crate) mod watch;
+
+use crate::announce::warn;
+use anyhow::bail;
+use anyhow::Context;
+use libvserver::config;
+use libvserver::Config;
+use libvserver::ContextFd;
+use libvserver::Device;
+use libvserver::Flags;
+use libvserver::Kind;
+use nix::fcntl::Flock;
+use nix::fcntl::FlockArg;
+use std::fs;
+use std::fs::DirBuilder;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+
+/// Where the root directories are.
+pub(crate) const ROOTS: &str = "/vservers";
+
+/// Where the logs are.
+const LOGS: &str = "/var/log/vservers";
+
+/// No name is longer: it is part of the names of files and sockets.
+const NAME_MAX: usize = 64;
+
+/// A vserver by its name.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    pub(crate) name: String,
+}
+
+/// A vserver that has a context with processes in it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) number: i32,
+    pub(crate) context: ContextFd,
+}
+
+impl Server {
+    /// Checks the name only.
+    pub(crate) fn new(name: &str) -> anyhow::Result<Self> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let first = name.bytes().next();
+        if name.len() > NAME_MAX
+            || !name.bytes().all(plain)
+            || !first.is_some_and(|byte| byte.is_ascii_alphanumeric())
+        {
+            bail!(
+                "\"{name}\" cannot be the name of a vserver: use letters, digits, \".\", \"_\" and \"-\", \
+                 a letter or digit first, {NAME_MAX} at most"
+            );
+        }
+        Ok(Self {
+            name: name.to_owned(),
+        })
+    }
+
+    /// One that exists: it has a configuration and a root directory.
+    pub(crate) fn existing(name: &str) -> anyhow::Result<(Self, Config)> {
+        let server = Self::new(name)?;
+        let file = Path::new(config::DIRECTORY).join(format!("{name}.conf"));
+        if !file.exists() {
+            bail!(
+                "there is no vserver {name}: no {}; write one, such as S_FLAGS=\"fakeinit\"",
+                file.display()
+            );
+        }
+        let loaded = Config::load(name)?;
+        for warning in loaded.warnings {
+            warn("vserver", format_args!("{warning}"));
+        }
+        let root = server.root();
+        if !fs::symlink_metadata(&root).is_ok_and(|data| data.is_dir()) {
+            bail!(
+                "the vserver {name} has no root directory {}; put the files of a system there",
+                root.display()
+            );
+        }
+        Ok((server, loaded.config))
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        Path::new(ROOTS).join(&self.name)
+    }
+
+    fn run_file(&self, extension: &str) -> PathBuf {
+        Path::new(libvserver::names::DIRECTORY).join(format!("{}.{extension}", self.name))
+    }
+
+    /// The keeper's socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.run_file("console")
+    }
+
+    /// The log of the console.
+    pub(crate) fn log(&self) -> PathBuf {
+        Path::new(LOGS).join(format!("{}.console", self.name))
+    }
+
+    /// Only one command at a time changes what runs. Dropped: the next one may.
+    pub(crate) fn lock(&self) -> anyhow::Result<Flock<File>> {
+        make_directory(libvserver::names::DIRECTORY)?;
+        let path = self.run_file("lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+            anyhow::Error::new(io::Error::from(errno)).context(format!(
+                "another command is at work on {}; wait for it, or end it",
+                self.name
+            ))
+        })
+    }
+
+    /// The context that it runs in, when it does. A file of a start before may be left; it is believed only when a
+    /// context of that number is there and says that name again.
+    pub(crate) fn running(&self, device: &Device) -> anyhow::Result<Option<Running>> {
+        let Some(number) = self.recorded() else {
+            return Ok(None);
+        };
+        match device.open_context(number) {
+            Ok(context) if !context.is_empty()? => Ok(Some(Running { number, context })),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The number in the `.ctx` file.
+    fn recorded(&self) -> Option<i32> {
+        let text = fs::read_to_string(self.run_file("ctx")).ok()?;
+        libvserver::names::parse(&text)
+    }
+
+    /// Writes the `.ctx` file, whole or not at all.
+    pub(crate) fn record(&self, number: i32) -> io::Result<()> {
+        let new = self.run_file("ctx.new");
+        fs::write(&new, format!("S_CONTEXT={number}\n"))?;
+        fs::rename(new, self.run_file("ctx"))
+    }
+
+    /// What a vserver that does not run has not.
+    pub(crate) fn forget(&self) {
+        let _ = fs::remove_file(self.run_file("ctx"));
+        let _ = fs::remove_file(self.socket());
+    }
+}
+
+/// Whether a configuration has an init of its own start it.
+pub(crate) fn has_init(config: &Config) -> bool {
+    config.flags.contains(Flags::FAKEINIT)
+}
+
+pub(crate) fn make_directory(path: &str) -> anyhow::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(path)
+        .with_context(|| format!("cannot make the directory {path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for name in ["web", "web-1", "a.b_c", "9", &"x".repeat(64)] {
+            assert!(Server::new(name).is_ok(), "{name}");
+        }
+        for name in [
+            "",
+            ".",
+            "..",
+            "../x",
+            "a/b",
+            "-x",
+            "a b",
+            "é",
+            &"x".repeat(65),
+        ] {
+            assert!(Server::new(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The user's own terminal, while what is typed goes to another one.
+
+use anyhow::Context;
+use nix::sys::signal::SigSet;
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SfdFlags;
+use nix::sys::signalfd::SignalFd;
+use nix::sys::termios::cfmakeraw;
+use nix::sys::termios::tcgetattr;
+use nix::sys::termios::tcsetattr;
+use nix::sys::termios::SetArg;
+use nix::sys::termios::Termios;
+use rustix::termios::Winsize;
+use std::io;
+use std::io::IsTerminal;
+use std::io::Stdin;
+use std::io::Write;
+use std::os::fd::AsFd;
+
+/// The terminal passes every key on. Dropped: as it was.
+pub(crate) struct Raw {
+    input: Stdin,
+    before: Termios,
+}
+
+impl Raw {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let input = io::stdin();
+        let before = tcgetattr(&input).context("cannot ask the terminal for its settings")?;
+        let mut raw = before.clone();
+        cfmakeraw(&mut raw);
+        tcsetattr(&input, SetArg::TCSADRAIN, &raw).context("cannot set the terminal")?;
+        Ok(Self { input, before })
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        let _ = tcsetattr(&self.input, SetArg::TCSADRAIN, &self.before);
+    }
+}
+
+/// Whether somebody sits at a terminal.
+pub(crate) fn is_interactive() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// The size of the user's terminal.
+pub(crate) fn size() -> Option<Winsize> {
+    rustix::termios::tcgetwinsize(io::stdin()).ok()
+}
+
+/// Gives another terminal that size.
+pub(crate) fn pass_size(to: impl AsFd) {
+    if let Some(size) = size() {
+        let _ = rustix::termios::tcsetwinsize(to, size);
+    }
+}
+
+/// These signals come as something to be read, from now on.
+pub(crate) fn as_file(signals: &[Signal]) -> anyhow::Result<SignalFd> {
+    let set: SigSet = signals.iter().copied().collect();
+    set.thread_block()?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .context("cannot wait for signals")
+}
+
+/// Shows what came; a reader that is gone is an error of its own kind.
+pub(crate) fn show(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// All bytes, also to a terminal that does not take them at once.
+pub(crate) fn pass_on(to: impl AsFd, mut bytes: &[u8]) -> nix::Result<()> {
+    use nix::errno::Errno;
+    use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+    while !bytes.is_empty() {
+        match nix::unistd::write(&to, bytes) {
+            Ok(length) => bytes = &bytes[length..],
+            Err(Errno::EAGAIN | Errno::EINTR) => {
+                poll(
+                    &mut [PollFd::new(to.as_fd(), PollFlags::POLLOUT)],
+                    PollTimeout::NONE,
+                )?;
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
