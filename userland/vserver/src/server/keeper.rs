@@ -530,7 +530,7 @@ struct Ready {
 pub(crate) fn describe(status: &uapi::Status) -> String {
     let exit = || {
         let pid = nix::unistd::Pid::from_raw(1);
-        match WaitStatus::from_raw(pid, status.init_status.cast_signed()) {
+        match WaitStatus::from_raw(pid, i32::try_from(status.init_status).unwrap_or(0)) {
             Ok(WaitStatus::Exited(_, code)) => format!("process 1 exited with code {code}"),
             Ok(WaitStatus::Signaled(_, signal, _)) => format!("process 1 was killed by {signal}"),
             _ => "process 1 ended".to_owned(),

@@ -92,7 +92,7 @@ impl Verb for Exec {
                     &device,
                     launched.number,
                     pid,
-                    signal.ssi_signo.cast_signed(),
+                    i32::try_from(signal.ssi_signo).unwrap_or(0),
                 );
             }
             if let Some(status) = launched.child.try_wait()? {
