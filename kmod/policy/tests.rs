@@ -85,7 +85,6 @@ fn locked_contexts_can_only_stay() {
 fn nobody_enters_while_traced_or_tracing() {
     let traced = Caller {
         traced: true,
-        init: false,
         ..ROOT
     };
     for context in [CONTEXT_NEW, CONTEXT_SPECTATOR, 100] {
@@ -119,10 +118,21 @@ fn malformed_requests_are_invalid() {
         assert_eq!(decide(entangled, context, 0), Err(Refusal::Busy));
     }
     assert_eq!(decide(entangled, -3, 0), Err(Refusal::Invalid));
+}
+
+#[test]
+fn process_1_stays_for_good() {
+    assert_eq!(decide(ROOT, CONTEXT_NEW, FLAG_FAKEINIT), Ok(Decision::New));
     assert_eq!(
-        decide(ROOT, CONTEXT_NEW, FLAG_FAKEINIT),
-        Err(Refusal::Unsupported)
+        decide(ROOT, CONTEXT_STAY, FLAG_FAKEINIT),
+        Err(Refusal::Invalid)
     );
+    let init = Caller {
+        init: true,
+        ..inside(100, FLAG_FAKEINIT)
+    };
+    assert_eq!(decide(init, CONTEXT_NEW, 0), Err(Refusal::NotAllowed));
+    assert_eq!(decide(init, CONTEXT_STAY, FLAG_LOCK), Ok(Decision::Stay));
 }
 
 #[test]

@@ -30,8 +30,9 @@ use std::str::FromStr;
 
 /// Virtual servers on one kernel
 ///
-/// The commands other than barrier and info also have names of their own: a link of that name to this program
-/// is the command.
+/// With one vserver: "vserver NAME start", and stop, restart, running, status, enter, exec and console likewise.
+/// The commands from capchroot to vserver-stat also have names of their own: a link of that name to
+/// this program is the command.
 #[derive(Debug, Parser)]
 #[command(
     name = "vserver",
