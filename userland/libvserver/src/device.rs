@@ -150,6 +150,18 @@ impl Device {
         }
     }
 
+    /// One context, by its number; `None`: it does not exist, or the caller cannot see it.
+    pub fn context(&self, number: i32) -> Result<Option<uapi::ContextInfo>> {
+        if number < uapi::CONTEXT_MIN {
+            return Ok(None);
+        }
+        let mut found = [uapi::ContextInfo::default()];
+        let (count, _) = ioctl::list(&self.file, number - 1, &mut found)
+            .map_err(|errno| kernel(Operation::List, errno))?;
+        let [found] = found;
+        Ok(Some(found).filter(|found| count == 1 && found.context == number))
+    }
+
     /// The descriptor of a context that exists.
     pub fn open_context(&self, context: i32) -> Result<ContextFd> {
         ioctl::open(&self.file, context)

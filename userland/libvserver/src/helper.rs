@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work in another context on behalf of a program that must not go there itself.
+//! Work as the spectator on behalf of a program that must not become it itself.
 //!
 //! Entering a context is irreversible, so the program starts itself again, as a helper, which
 //! enters, does one thing and ends. Request and reply are JSON on the helper's standard input and
 //! output. (A fork without exec would need `unsafe`.)
 
 use crate::error::Operation;
-use crate::{CapabilitySet, Device, Error, Flags, Kind, Request, Result, Spectator};
+use crate::{Device, Error, Kind, Result, Spectator};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -24,14 +24,10 @@ pub const ARGUMENT: &str = "--internal-helper";
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Task {
-    /// As the spectator, find the contexts of these processes.
+    /// Find the contexts of these processes.
     Contexts { pids: Vec<i32> },
-    /// Inside a context, send a signal to processes; signal 0 only asks whether one could.
-    Signal {
-        context: i32,
-        signal: i32,
-        pids: Vec<i32>,
-    },
+    /// Send a signal to processes of the spectator's own context; signal 0 only asks whether one could.
+    Signal { signal: i32, pids: Vec<i32> },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,11 +51,10 @@ pub fn contexts_of(pids: &[i32]) -> Result<Vec<Option<i32>>> {
     }
 }
 
-/// Send a signal (`None`: only ask whether one could) to processes of one context; one result each,
-/// in the same order.
-pub fn signal(context: i32, signal: Option<Signal>, pids: &[i32]) -> Result<Vec<Result<()>>> {
+/// Send a signal (`None`: only ask whether one could) to processes of context 1, which nobody reaches from
+/// elsewhere; one result each, in the same order.
+pub fn signal_spectators(signal: Option<Signal>, pids: &[i32]) -> Result<Vec<Result<()>>> {
     let task = Task::Signal {
-        context,
         signal: signal.map_or(0, |signal| signal as i32),
         pids: pids.to_vec(),
     };
@@ -122,20 +117,14 @@ pub fn serve(input: impl io::Read, output: impl io::Write) -> io::Result<()> {
 }
 
 fn perform(task: &Task) -> Result<Reply> {
-    let device = Device::open()?;
+    let spectator = Spectator::enter(Device::open()?)?;
     match task {
-        Task::Contexts { pids } => {
-            let spectator = Spectator::enter(device)?;
-            pids.iter()
-                .map(|&pid| spectator.context_of(pid))
-                .collect::<Result<_>>()
-                .map(Reply::Contexts)
-        }
-        Task::Signal {
-            context,
-            signal,
-            pids,
-        } => {
+        Task::Contexts { pids } => pids
+            .iter()
+            .map(|&pid| spectator.context_of(pid))
+            .collect::<Result<_>>()
+            .map(Reply::Contexts),
+        Task::Signal { signal, pids } => {
             let signal = match signal {
                 0 => None,
                 number => Some(
@@ -143,13 +132,6 @@ fn perform(task: &Task) -> Result<Reply> {
                         .map_err(|_| Error::Helper(format!("unknown signal {number}")))?,
                 ),
             };
-            if device.get(0)?.context != *context {
-                device.enter(
-                    Request::Number(*context),
-                    Flags::empty(),
-                    CapabilitySet::EMPTY,
-                )?;
-            }
             let send = |&pid: &i32| match nix::sys::signal::kill(Pid::from_raw(pid), signal) {
                 Ok(()) => 0,
                 Err(errno) => errno as i32,
@@ -166,7 +148,6 @@ mod tests {
     #[test]
     fn tasks_survive_the_pipe() {
         let task = Task::Signal {
-            context: 100,
             signal: 9,
             pids: vec![1, 2],
         };

@@ -9,17 +9,20 @@ use crate::exit_codes::Style;
 use clap::Parser;
 use libvserver::error::Operation;
 use libvserver::helper;
+use libvserver::uapi;
+use libvserver::Device;
 use libvserver::Error;
 use nix::errno::Errno;
+use nix::sys::signal::kill;
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::str::FromStr;
 
 /// Signal processes of any context
 ///
-/// Finds the context of each process and sends the signal from inside it. Only root in context 0
-/// may.
+/// Finds the context of each process and sends the signal there. Only root in context 0 may.
 #[derive(Debug, Parser)]
 #[command(
     name = "vkill",
@@ -76,11 +79,45 @@ impl Vkill {
         }
         args
     }
+
+    /// To processes of one context; one result each.
+    fn send(
+        &self,
+        device: &Device,
+        context: i32,
+        pids: &[i32],
+    ) -> libvserver::Result<Vec<libvserver::Result<()>>> {
+        let signal = self.signal.0;
+        match context {
+            uapi::CONTEXT_ROOT => Ok(pids.iter().map(|&pid| send_here(pid, signal)).collect()),
+            // It is no vserver: the kernel takes no signals for it from outside.
+            uapi::CONTEXT_SPECTATOR => helper::signal_spectators(signal, pids),
+            context => {
+                let init = device.context(context)?.map_or(0, |info| info.initpid);
+                let number = signal.map(|signal| signal as i32);
+                let send = |&pid: &i32| {
+                    // Sent to it by its number, a signal that it has no handler for would be lost.
+                    let whom = if pid == init { uapi::SIGNAL_INIT } else { pid };
+                    device.signal(context, whom, number).map(drop)
+                };
+                Ok(pids.iter().map(send).collect())
+            }
+        }
+    }
+}
+
+/// To a process of the host.
+fn send_here(pid: i32, signal: Option<Signal>) -> libvserver::Result<()> {
+    kill(Pid::from_raw(pid), signal).map_err(|errno| Error::Kernel {
+        operation: Operation::Signal(pid),
+        errno,
+    })
 }
 
 impl Verb for Vkill {
     fn run(&self) -> anyhow::Result<u8> {
         let mut failures = Vec::new();
+        let device = Device::open()?;
         let mut by_context: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
         for (&pid, context) in self.pids.iter().zip(helper::contexts_of(&self.pids)?) {
             match context {
@@ -92,7 +129,7 @@ impl Verb for Vkill {
             }
         }
         for (context, pids) in by_context {
-            match helper::signal(context, self.signal.0, &pids) {
+            match self.send(&device, context, &pids) {
                 Ok(results) => failures.extend(results.into_iter().filter_map(Result::err)),
                 Err(error) => failures.push(error),
             }
@@ -116,6 +153,19 @@ mod tests {
     fn parse(line: &str) -> Vkill {
         let args = line.split(' ').map(OsString::from).collect();
         Vkill::try_parse_from(Vkill::normalise(args)).unwrap()
+    }
+
+    #[test]
+    fn processes_of_the_host_are_signalled_as_by_kill() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(send_here(own, None).is_ok());
+        let error = send_here(i32::MAX, None).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("cannot signal process 2147483647: there is no such process"),
+            "{error}"
+        );
     }
 
     #[test]
