@@ -67,6 +67,21 @@ const TABLE: [Column<Row>; 4] = [
     },
 ];
 
+/// What the module can do in this lane, by name. Bits of a later release have none here.
+const FEATURES: [(u64, &str); 3] = [
+    (uapi::FEATURE_ADDRESSES, "addresses"),
+    (uapi::FEATURE_FAKEINIT, "fakeinit"),
+    (uapi::FEATURE_ORPHANS, "orphans"),
+];
+
+fn features(info: &uapi::Info) -> Vec<&'static str> {
+    FEATURES
+        .iter()
+        .filter(|(bit, _)| info.features & bit != 0)
+        .map(|(_, name)| *name)
+        .collect()
+}
+
 fn lane_name(info: &uapi::Info) -> String {
     Lane::from_abi(info.lane).map_or_else(
         || format!("unknown ({})", info.lane),
@@ -107,6 +122,11 @@ fn write_text(out: &mut impl Write, info: &uapi::Info) -> io::Result<()> {
         uapi::CONTEXT_MAX
     )?;
     writeln!(out, "flags         {flags}")?;
+    let features = match features(info) {
+        names if names.is_empty() => "none".to_owned(),
+        names => names.join(" "),
+    };
+    writeln!(out, "features      {features}")?;
     writeln!(out, "capabilities  {}", info.capabilities)?;
     writeln!(out)?;
     columns::write_text(out, &TABLE.iter().collect::<Vec<_>>(), &lanes(info), true)
@@ -126,7 +146,7 @@ fn to_json(info: &uapi::Info) -> Value {
         },
         "flags_supported": Flags::from_bits_truncate(info.flags_supported).names(),
         "capabilities": info.capabilities,
-        "features": info.features,
+        "features": features(info),
         "lanes": table["lanes"],
     })
 }
@@ -158,7 +178,7 @@ mod tests {
         contexts_max: 65534,
         flags_supported: uapi::FLAG_LOCK | uapi::FLAG_NPROC,
         capabilities: 41,
-        features: 0,
+        features: uapi::FEATURE_ADDRESSES | uapi::FEATURE_FAKEINIT | 1 << 63,
         reserved: [0; 3],
     };
 
@@ -175,6 +195,7 @@ hooks         30 of 32 attached
 contexts      2 alive, at most 65534
 numbers       2 to 49151 chosen, 49152 to 65535 handed out
 flags         lock nproc
+features      addresses fakeinit
 capabilities  41
 
 LANE     USED ATTACHED-BY  KERNEL
@@ -190,5 +211,13 @@ patched  yes  static calls with the patches
         assert_eq!(json["hooks"]["attached"], 30);
         assert_eq!(json["flags_supported"], json!(["lock", "nproc"]));
         assert_eq!(json["lanes"][1]["used"], true);
+        assert_eq!(json["features"], json!(["addresses", "fakeinit"]));
+    }
+
+    #[test]
+    fn each_feature_has_a_name() {
+        let of = |features| super::features(&uapi::Info { features, ..INFO });
+        assert_eq!(of(7), ["addresses", "fakeinit", "orphans"]);
+        assert_eq!(of(0), [""; 0]);
     }
 }
