@@ -24,6 +24,7 @@ use libvserver::Flags;
 use libvserver::Kind;
 use nix::fcntl::Flock;
 use nix::fcntl::FlockArg;
+use std::fmt;
 use std::fs;
 use std::fs::DirBuilder;
 use std::fs::File;
@@ -135,37 +136,83 @@ impl Server {
         })
     }
 
-    /// The context that it runs in, when it does. A file of a start before may be left; it is believed only when a
-    /// context of that number is there and says that name again.
+    /// The context that it runs in, when it does. The file of a start before may be left, and another vserver may have
+    /// its number: it is believed only when that context was made at the time that it says.
     pub(crate) fn running(&self, device: &Device) -> anyhow::Result<Option<Running>> {
-        let Some(number) = self.recorded() else {
+        let Some(recorded) = self.recorded() else {
             return Ok(None);
         };
-        match device.open_context(number) {
-            Ok(context) if !context.is_empty()? => Ok(Some(Running { number, context })),
-            Ok(_) => Ok(None),
-            Err(error) if error.kind() == Kind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let number = recorded.number;
+        let context = match device.open_context(number) {
+            Ok(context) => context,
+            Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // After it was opened: the context that is there now was so then, or it is a younger one.
+        let same = device
+            .context(number)?
+            .is_some_and(|info| recorded.is_of(info.created_ns));
+        Ok((same && !context.is_empty()?).then_some(Running { number, context }))
     }
 
-    /// The number in the `.ctx` file.
-    fn recorded(&self) -> Option<i32> {
-        let text = fs::read_to_string(self.run_file("ctx")).ok()?;
-        libvserver::names::parse(&text)
+    /// What the `.ctx` file says.
+    fn recorded(&self) -> Option<Record> {
+        Record::parse(&fs::read_to_string(self.run_file("ctx")).ok()?)
     }
 
     /// Writes the `.ctx` file, whole or not at all.
-    pub(crate) fn record(&self, number: i32) -> io::Result<()> {
+    pub(crate) fn record(&self, number: i32) -> anyhow::Result<()> {
+        let created_ns = Device::open()?.context(number)?.map(|info| info.created_ns);
         let new = self.run_file("ctx.new");
-        fs::write(&new, format!("S_CONTEXT={number}\n"))?;
-        fs::rename(new, self.run_file("ctx"))
+        fs::write(&new, Record { number, created_ns }.to_string())?;
+        fs::rename(new, self.run_file("ctx"))?;
+        Ok(())
     }
 
     /// What a vserver that does not run has not.
     pub(crate) fn forget(&self) {
         let _ = fs::remove_file(self.run_file("ctx"));
         let _ = fs::remove_file(self.socket());
+    }
+}
+
+/// The content of a `.ctx` file: shell syntax, as it always was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Record {
+    number: i32,
+    /// When the context was made, which tells it from another one of that number. A file that somebody else has
+    /// written does not say.
+    created_ns: Option<u64>,
+}
+
+impl Record {
+    fn parse(text: &str) -> Option<Self> {
+        let created = text.lines().find_map(|line| line.strip_prefix(CREATED));
+        Some(Self {
+            number: libvserver::names::parse(text)?,
+            created_ns: match created {
+                Some(value) => Some(value.parse().ok()?),
+                None => None,
+            },
+        })
+    }
+
+    /// Whether it is about the context that was made at that time.
+    fn is_of(&self, created_ns: u64) -> bool {
+        self.created_ns.is_none_or(|told| told == created_ns)
+    }
+}
+
+/// Stands before the time in a `.ctx` file.
+const CREATED: &str = "S_CREATED=";
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "S_CONTEXT={}", self.number)?;
+        match self.created_ns {
+            Some(created) => writeln!(f, "{CREATED}{created}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -185,6 +232,24 @@ pub(crate) fn make_directory(path: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_recorded_is_read_back() {
+        let record = Record {
+            number: 49152,
+            created_ns: Some(1_234_567_890_123),
+        };
+        let text = record.to_string();
+        assert_eq!(text, "S_CONTEXT=49152\nS_CREATED=1234567890123\n");
+        assert_eq!(Record::parse(&text), Some(record));
+        assert!(record.is_of(1_234_567_890_123) && !record.is_of(1_234_567_890_124));
+        // As 0.10 wrote it, and rubbish.
+        let old = Record::parse("S_CONTEXT=100\nS_PROFILE=\n").unwrap();
+        assert!(old.created_ns.is_none() && old.is_of(7));
+        for text in ["", "S_CONTEXT=\n", "S_CONTEXT=100\nS_CREATED=x\n"] {
+            assert_eq!(Record::parse(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn names() {
