@@ -35,6 +35,7 @@ use nix::unistd::dup2_stdout;
 use nix::unistd::setpgid;
 use nix::unistd::setsid;
 use nix::unistd::Pid;
+use rustix::process::PidfdFlags;
 use serde::Deserialize;
 use serde::Serialize;
 use std::ffi::OsString;
@@ -102,6 +103,8 @@ enum Report {
 #[derive(Debug)]
 pub(crate) struct Launched {
     pub(crate) child: Child,
+    /// To wait for its end in a poll set.
+    pub(crate) pidfd: OwnedFd,
     pub(crate) number: i32,
     pub(crate) context: ContextFd,
     /// For [`Terminal::Inside`].
@@ -180,6 +183,9 @@ pub(crate) fn launch(
         .stderr(files.errors)
         .spawn()
         .context("cannot start a process")?;
+    let pid = rustix::process::Pid::from_child(&child);
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())
+        .context("cannot watch the process")?;
     order.mounts = mounts.is_some();
     let descriptors: Vec<BorrowedFd<'_>> = std::iter::once(files.input)
         .chain(mounts.map(AsFd::as_fd))
@@ -205,6 +211,7 @@ pub(crate) fn launch(
     match entered {
         Some((number, context)) => Ok(Launched {
             child,
+            pidfd,
             number,
             context,
             master,
@@ -314,17 +321,27 @@ fn enter(
     config: &Config,
     drop_caps: CapabilitySet,
 ) -> anyhow::Result<()> {
+    // Of whoever comes later, too: what he starts is as much part of the vserver as what its init starts.
+    if let Some(nice) = config.nice {
+        rustix::process::setpriority_process(None, nice).context("cannot set S_NICE")?;
+    }
+    for limit in &config.limits {
+        limit.apply().context("cannot set ULIMIT")?;
+    }
     if let Some(number) = order.join {
         let flags = Flags::empty();
         let entered =
             device.enter_and_open(Request::Number(number), flags, CapabilitySet::EMPTY)?;
         return tell(socket, entered);
     }
-    if let Some(nice) = config.nice {
-        rustix::process::setpriority_process(None, nice).context("cannot set S_NICE")?;
-    }
-    for limit in &config.limits {
-        limit.apply().context("cannot set ULIMIT")?;
+    if let Some(number) = config.context {
+        // The kernel would have us join it.
+        if device.context(number)?.is_some() {
+            bail!(
+                "context {number} (S_CONTEXT) is in use; \"vps ax\" tells by whom: end that, choose another \
+                 number, or leave S_CONTEXT out"
+            );
+        }
     }
     if !config.addresses.is_empty() {
         let addresses: Vec<_> = config.addresses.iter().map(|ip| ip.address).collect();

@@ -21,7 +21,6 @@ use nix::poll::PollFd;
 use nix::poll::PollFlags;
 use nix::poll::PollTimeout;
 use nix::sys::signal::Signal;
-use rustix::process::PidfdFlags;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
@@ -68,19 +67,18 @@ impl Verb for Enter {
         };
         let mut launched = launch::launch(order, files, Some(&mounts))?;
         if let Some(master) = launched.master.take() {
-            relay(&mut launched, &master)?;
+            relay(&launched, &master)?;
         }
         Ok(code(launched.child.wait()?))
     }
 }
 
 /// Between the user's terminal and the one inside, until the shell has ended.
-fn relay(launched: &mut Launched, master: &OwnedFd) -> anyhow::Result<()> {
-    let signals = relay::as_file(&[Signal::SIGWINCH])?;
+fn relay(launched: &Launched, master: &OwnedFd) -> anyhow::Result<()> {
+    // Ended from outside, the user's terminal must be as it was; the one inside is hung up then.
+    let signals = relay::as_file(&[Signal::SIGWINCH, Signal::SIGTERM, Signal::SIGHUP])?;
     relay::pass_size(master);
     let _raw = relay::Raw::new()?;
-    let pid = rustix::process::Pid::from_child(&launched.child);
-    let child = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
     let keyboard = io::stdin();
     let mut room = [0; 4096];
     let mut typing = PollFlags::POLLIN;
@@ -89,7 +87,7 @@ fn relay(launched: &mut Launched, master: &OwnedFd) -> anyhow::Result<()> {
             PollFd::new(master.as_fd(), PollFlags::POLLIN),
             PollFd::new(keyboard.as_fd(), typing),
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(child.as_fd(), PollFlags::POLLIN),
+            PollFd::new(launched.pidfd.as_fd(), PollFlags::POLLIN),
         ];
         match poll(&mut set, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -111,7 +109,11 @@ fn relay(launched: &mut Launched, master: &OwnedFd) -> anyhow::Result<()> {
             }
         }
         if ready[2] {
-            while let Ok(Some(_)) = signals.read_signal() {}
+            while let Ok(Some(signal)) = signals.read_signal() {
+                if signal.ssi_signo != nix::libc::SIGWINCH.unsigned_abs() {
+                    return Ok(());
+                }
+            }
             relay::pass_size(master);
         }
         if ready[3] {

@@ -13,13 +13,11 @@ use crate::server::launch::Order;
 use crate::server::relay;
 use anyhow::Context;
 use clap::Parser;
-use libvserver::Device;
 use nix::poll::poll;
 use nix::poll::PollFd;
 use nix::poll::PollFlags;
 use nix::poll::PollTimeout;
 use nix::sys::signal::Signal;
-use rustix::process::PidfdFlags;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
@@ -27,13 +25,20 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::process::Stdio;
 
-/// What is passed on to the command. The others come by its terminal, if it has one.
-const PASSED_ON: [Signal; 4] = [
+/// What is passed on to the command. SIGCONT, because a shell that continues this process does not reach
+/// the one inside.
+const PASSED_ON: [Signal; 7] = [
     Signal::SIGTERM,
     Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
     Signal::SIGUSR1,
     Signal::SIGUSR2,
+    Signal::SIGCONT,
 ];
+
+/// `ssi_code` of what the kernel itself has sent, such as a terminal's Ctrl-C.
+const FROM_KERNEL: i32 = 0x80;
 
 /// Run a command in a vserver
 ///
@@ -76,11 +81,10 @@ impl Verb for Exec {
         };
         let signals = relay::as_file(&PASSED_ON)?;
         let mut launched = launch::launch(order, files, Some(&mounts))?;
-        let pid = rustix::process::Pid::from_child(&launched.child);
-        let child = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+        let pid = i32::try_from(launched.child.id())?;
         loop {
             let mut set = [
-                PollFd::new(child.as_fd(), PollFlags::POLLIN),
+                PollFd::new(launched.pidfd.as_fd(), PollFlags::POLLIN),
                 PollFd::new(signals.as_fd(), PollFlags::POLLIN),
             ];
             match poll(&mut set, PollTimeout::NONE) {
@@ -88,12 +92,11 @@ impl Verb for Exec {
                 Err(errno) => return Err(errno).context("cannot wait for the command"),
             }
             while let Ok(Some(signal)) = signals.read_signal() {
-                pass_on(
-                    &device,
-                    launched.number,
-                    pid,
-                    i32::try_from(signal.ssi_signo).unwrap_or(0),
-                );
+                let number = i32::try_from(signal.ssi_signo)?;
+                if !came_to_both(number, signal.ssi_code) {
+                    // No signal reaches it from here but by asking. It may have ended just now.
+                    let _ = device.signal(launched.number, pid, Some(number));
+                }
             }
             if let Some(status) = launched.child.try_wait()? {
                 return Ok(code(status));
@@ -102,9 +105,9 @@ impl Verb for Exec {
     }
 }
 
-/// No signal reaches it from here but by asking.
-fn pass_on(device: &Device, context: i32, pid: rustix::process::Pid, signal: i32) {
-    let _ = device.signal(context, pid.as_raw_nonzero().get(), Some(signal));
+/// Whether the terminal has sent it to the command as well, which is in the same process group.
+fn came_to_both(signal: i32, code: i32) -> bool {
+    code == FROM_KERNEL && [nix::libc::SIGINT, nix::libc::SIGQUIT].contains(&signal)
 }
 
 /// As a shell has it.
@@ -114,4 +117,25 @@ pub(super) fn code(status: ExitStatus) -> u8 {
         .or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok())
         .unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_as_of_a_shell() {
+        assert_eq!(code(ExitStatus::from_raw(0)), 0);
+        assert_eq!(code(ExitStatus::from_raw(7 << 8)), 7);
+        assert_eq!(code(ExitStatus::from_raw(nix::libc::SIGTERM)), 143);
+    }
+
+    #[test]
+    fn what_the_terminal_sends_to_both_is_not_sent_twice() {
+        use nix::libc::{SIGCONT, SIGHUP, SIGINT, SI_USER};
+        assert!(came_to_both(SIGINT, FROM_KERNEL));
+        assert!(!came_to_both(SIGINT, SI_USER));
+        assert!(!came_to_both(SIGHUP, FROM_KERNEL));
+        assert!(!came_to_both(SIGCONT, FROM_KERNEL));
+    }
 }

@@ -18,6 +18,7 @@ use crate::server::hook;
 use crate::server::keeper::describe;
 use crate::server::launch;
 use crate::server::launch::Files;
+use crate::server::launch::Launched;
 use crate::server::launch::Order;
 use crate::server::rc;
 use crate::server::relay;
@@ -39,7 +40,6 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
-use std::process::Child;
 use std::process::Stdio;
 use std::time::Duration;
 use std::time::Instant;
@@ -147,7 +147,7 @@ impl Stopping {
         let how = describe(&self.running.context.status()?);
         self.settle(had_keeper)?;
         if let Some(mut command) = command {
-            let _ = command.wait();
+            let _ = command.child.wait();
         }
         let what = if killed { "was killed" } else { "is stopped" };
         if !self.quiet {
@@ -160,7 +160,7 @@ impl Stopping {
     }
 
     /// Has the vserver begin to stop; the command that does it, if one does.
-    fn begin(&self) -> anyhow::Result<Option<Child>> {
+    fn begin(&self) -> anyhow::Result<Option<Launched>> {
         let guest = Guest::open(&self.server.root())?;
         let command: Vec<OsString> = if has_init(&self.config) {
             let init = &self.config.init;
@@ -200,8 +200,7 @@ impl Stopping {
             output: show(),
             errors: show(),
         };
-        let launched = launch::launch(order, files, Some(&mounts(keeper)?))?;
-        Ok(Some(launched.child))
+        launch::launch(order, files, Some(&mounts(keeper)?)).map(Some)
     }
 
     fn signal_all(&self, signal: i32) -> anyhow::Result<()> {
@@ -219,7 +218,7 @@ impl Stopping {
     fn wait(
         &mut self,
         deadline: Instant,
-        mut command: Option<&mut Child>,
+        mut command: Option<&mut Launched>,
         until_command: bool,
     ) -> anyhow::Result<bool> {
         loop {
@@ -227,7 +226,7 @@ impl Stopping {
                 return Ok(true);
             }
             let ended = match command.as_mut() {
-                Some(command) => command.try_wait()?.is_some(),
+                Some(command) => command.child.try_wait()?.is_some(),
                 None => false,
             };
             if ended && until_command {
@@ -237,14 +236,18 @@ impl Stopping {
             if left.is_zero() {
                 return Ok(false);
             }
-            self.show_some(left.min(Duration::from_millis(200)))?;
+            let command = command.as_deref().filter(|_| !ended);
+            self.show_some(left, command)?;
         }
     }
 
-    /// What the console shows, or until the context is empty.
-    fn show_some(&mut self, time: Duration) -> anyhow::Result<()> {
+    /// What the console shows, or until the context is empty or the command has ended.
+    fn show_some(&mut self, time: Duration, command: Option<&Launched>) -> anyhow::Result<()> {
         let input = PollFlags::POLLIN;
-        let mut set = vec![PollFd::new(self.running.context.as_fd(), input)];
+        let context = self.running.context.as_fd();
+        let mut set = vec![PollFd::new(context, input)];
+        set.extend(command.map(|command| PollFd::new(command.pidfd.as_fd(), input)));
+        let keeper = set.len();
         set.extend(
             self.keeper
                 .as_ref()
@@ -255,7 +258,9 @@ impl Stopping {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => anyhow::bail!("cannot wait: {}", errno.desc()),
         }
-        let spoke = set.get(1).is_some_and(|keeper| keeper.any() == Some(true));
+        let spoke = set
+            .get(keeper)
+            .is_some_and(|keeper| keeper.any() == Some(true));
         if spoke {
             self.hear()?;
         }
