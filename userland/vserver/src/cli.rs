@@ -44,7 +44,7 @@ use std::str::FromStr;
         2    wrong usage\n  \
         3    the kernel module is not loaded\n  \
         4    not permitted\n  \
-        125  capchroot, chbind, chcontext and reducecap themselves failed\n  \
+        125  capchroot, chbind, chcontext, reducecap, enter and exec themselves failed\n  \
         126  the command was found but cannot be executed\n  \
         127  the command was not found"
 )]
@@ -126,16 +126,22 @@ pub(crate) fn parse(mut args: Vec<OsString>) -> Result<Command, clap::Error> {
 }
 
 /// Turn `[--silent] NAME VERB ...` into `VERB [--silent] NAME ...`. Of a vserver that is called like a verb, the verb
-/// comes first.
+/// comes first. A verb that prints nothing of its own is silent already.
 fn verb_first(mut rest: Vec<OsString>) -> Vec<OsString> {
-    let is_verb = |arg: &OsString| server::VERBS.iter().any(|verb| arg == verb);
+    let among = |verbs: &[&str], arg: &OsString| verbs.iter().any(|verb| arg == verb);
+    let is_verb = |arg: &OsString| among(&server::VERBS, arg);
     let options = rest
         .iter()
         .take_while(|arg| arg.to_string_lossy().starts_with("--"))
         .count();
     if rest.len() > options + 1 && !is_verb(&rest[options]) && is_verb(&rest[options + 1]) {
         let verb = rest.remove(options + 1);
-        rest.insert(0, verb);
+        let mut before: Vec<OsString> = rest.drain(..options).collect();
+        if !among(&server::TALKING, &verb) {
+            before.retain(|option| option != "--silent");
+        }
+        before.insert(0, verb);
+        rest.splice(0..0, before);
     }
     rest
 }
@@ -202,6 +208,14 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+        Start::command().debug_assert();
+        Stop::command().debug_assert();
+        Restart::command().debug_assert();
+        IsRunning::command().debug_assert();
+        Status::command().debug_assert();
+        Enter::command().debug_assert();
+        Exec::command().debug_assert();
+        Console::command().debug_assert();
         Capchroot::command().debug_assert();
         Chbind::command().debug_assert();
         Chcontext::command().debug_assert();
@@ -284,6 +298,84 @@ mod tests {
     }
 
     #[test]
+    fn a_name_stands_before_its_verb() {
+        let turned = |line: &str| -> String {
+            let words: Vec<String> = verb_first(args(line))
+                .into_iter()
+                .map(|word| word.into_string().unwrap())
+                .collect();
+            words.join(" ")
+        };
+        for (line, expected) in [
+            ("web start", "start web"),
+            ("--silent web start", "start --silent web"),
+            ("--silent web running", "running --silent web"),
+            // Nothing to be silent about.
+            ("--silent web exec ls --silent", "exec web ls --silent"),
+            ("--silent web status --json", "status web --json"),
+            ("web exec start web", "exec web start web"),
+            // A vserver that is called like a verb, or a command.
+            ("start stop", "start stop"),
+            ("stop start", "stop start"),
+            ("info start", "start info"),
+            ("info --json", "info --json"),
+            ("web", "web"),
+            ("--silent", "--silent"),
+            ("", ""),
+        ] {
+            assert_eq!(turned(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn each_verb_of_a_vserver_is_found() {
+        let is = |line: &str, right: fn(&Command) -> bool| {
+            assert!(
+                parse(args(line)).is_ok_and(|command| right(&command)),
+                "{line}"
+            );
+        };
+        is("vserver web start", |it| matches!(it, Command::Start(_)));
+        is("vserver --silent web stop", |it| {
+            matches!(it, Command::Stop(_))
+        });
+        is("vserver web restart", |it| {
+            matches!(it, Command::Restart(_))
+        });
+        is("vserver --silent web running", |it| {
+            matches!(it, Command::Running(_))
+        });
+        is("vserver web status --json", |it| {
+            matches!(it, Command::Status(_))
+        });
+        is("vserver --silent web enter", |it| {
+            matches!(it, Command::Enter(_))
+        });
+        is("vserver web enter --user bob", |it| {
+            matches!(it, Command::Enter(_))
+        });
+        is("vserver web console --last 0", |it| {
+            matches!(it, Command::Console(_))
+        });
+        for (line, user, command) in [
+            ("vserver web exec ls", None, "ls"),
+            (
+                "vserver web exec ls -l --help --user x",
+                None,
+                "ls -l --help --user x",
+            ),
+            ("vserver web exec --user bob id -u", Some("bob"), "id -u"),
+            ("vserver --silent web exec -- --odd -x", None, "--odd -x"),
+        ] {
+            let Ok(Command::Exec(exec)) = parse(args(line)) else {
+                panic!("{line}");
+            };
+            assert_eq!(exec.user.as_deref(), user, "{line}");
+            assert_eq!(exec.command, args(command), "{line}");
+        }
+    }
+
+    #[test]
     fn wrong_usage_is_refused_with_its_code() {
         for line in [
             "chcontext",
@@ -313,6 +405,12 @@ mod tests {
             "vserver",
             "vserver barrier /a /b",
             "vserver frobnicate",
+            "vserver web frobnicate",
+            "vserver start",
+            "vserver web exec",
+            "vserver web start now",
+            "vserver --loud web start",
+            "vserver web running --json",
         ] {
             let error = parse(args(line)).expect_err(line);
             assert_eq!(error.exit_code(), i32::from(exit_codes::USAGE), "{line}");
@@ -336,6 +434,14 @@ mod tests {
         let mut text = String::new();
         let mut cli = Cli::command().term_width(100);
         let commands = [
+            Start::command(),
+            Stop::command(),
+            Restart::command(),
+            IsRunning::command(),
+            Status::command(),
+            Enter::command(),
+            Exec::command(),
+            Console::command(),
             Barrier::command(),
             Capchroot::command(),
             Chbind::command(),

@@ -9,11 +9,11 @@
 //! | 2 | wrong usage |
 //! | 3 | the kernel module is not loaded, or speaks another ABI |
 //! | 4 | the kernel refused it: not permitted |
-//! | 125 | `capchroot`, `chbind`, `chcontext` and `reducecap` themselves failed, also when refused, before the command began |
+//! | 125 | `capchroot`, `chbind`, `chcontext`, `reducecap`, `enter` and `exec` themselves failed, also when refused, before the command began |
 //! | 126 | the command was found but cannot be executed |
 //! | 127 | the command was not found |
 //!
-//! `capchroot`, `chbind`, `chcontext` and `reducecap` otherwise end as the command does, and `vps` as `ps` does.
+//! `capchroot`, `chbind`, `chcontext`, `reducecap`, `enter` and `exec` otherwise end as the command does, and `vps` as `ps` does.
 
 use crate::launch::LaunchError;
 use crate::server::launch::Failure;

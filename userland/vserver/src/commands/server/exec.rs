@@ -48,19 +48,19 @@ const FROM_KERNEL: i32 = 0x80;
 #[command(
     name = "exec",
     max_term_width = 100,
-    override_usage = "vserver NAME exec COMMAND..."
+    override_usage = "vserver NAME exec [--user USER] COMMAND..."
 )]
 pub(crate) struct Exec {
     /// As this user of the vserver, by name or number
     #[arg(long, value_name = "USER")]
-    user: Option<String>,
+    pub(crate) user: Option<String>,
 
     /// The vserver
     name: String,
 
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<OsString>,
+    pub(crate) command: Vec<OsString>,
 }
 
 impl Verb for Exec {

@@ -25,6 +25,9 @@ pub(crate) const VERBS: [&str; 8] = [
     "console", "enter", "exec", "restart", "running", "start", "status", "stop",
 ];
 
+/// Those of them that print something of their own, and so take `--silent`.
+pub(crate) const TALKING: [&str; 4] = ["restart", "running", "start", "stop"];
+
 /// A vserver that must run.
 fn running(name: &str) -> anyhow::Result<(Server, Running, Device)> {
     let (server, _) = Server::existing(name)?;

@@ -14,7 +14,7 @@ use libvserver::Device;
 #[command(
     name = "running",
     max_term_width = 100,
-    override_usage = "vserver NAME running"
+    override_usage = "vserver [--silent] NAME running"
 )]
 pub(crate) struct IsRunning {
     /// Do not print it
