@@ -3,6 +3,7 @@
 //! `vserver NAME status`: what there is to tell of it.
 
 use super::super::Verb;
+use crate::duration::human;
 use crate::exit_codes;
 use crate::server::channel;
 use crate::server::Server;
@@ -12,6 +13,7 @@ use libvserver::Device;
 use serde_json::json;
 use std::io;
 use std::io::Write;
+use std::time::Duration;
 
 /// Tell whether a vserver runs, where, since when, and what is in it
 ///
@@ -35,11 +37,10 @@ impl Verb for Status {
     fn run(&self) -> anyhow::Result<u8> {
         let (server, config) = Server::existing(&self.name)?;
         let device = Device::open()?;
-        let running = server.running(&device)?;
-        let info = running.as_ref().and_then(|running| {
-            let all = device.list().ok()?;
-            all.into_iter().find(|info| info.context == running.number)
-        });
+        let info = match server.running(&device)? {
+            Some(running) => device.context(running.number)?,
+            None => None,
+        };
         let code = match &info {
             Some(_) => exit_codes::SUCCESS,
             None => exit_codes::FAILURE,
@@ -65,7 +66,7 @@ impl Verb for Status {
                 "context": info.as_ref().map(|info| info.context),
                 "processes": info.as_ref().map(|info| info.tasks),
                 "uptime_seconds": uptime,
-                "has_init": info.as_ref().map(|info| info.initpid != 0),
+                "init_pid": info.as_ref().map(|info| info.initpid).filter(|pid| *pid != 0),
                 "addresses": addresses,
                 "root": server.root(),
                 "console_log": server.log(),
@@ -77,14 +78,13 @@ impl Verb for Status {
         writeln!(out, "state       {state}")?;
         if let Some(info) = &info {
             writeln!(out, "context     {}", info.context)?;
-            writeln!(out, "uptime      {} s", uptime.unwrap_or_default())?;
+            let since = Duration::from_secs(uptime.unwrap_or_default());
+            writeln!(out, "uptime      {}", human(since))?;
             writeln!(out, "processes   {}", info.tasks)?;
-            let init = if info.initpid == 0 {
-                "none"
-            } else {
-                "process 1"
-            };
-            writeln!(out, "init        {init}")?;
+            match info.initpid {
+                0 => writeln!(out, "init        none")?,
+                pid => writeln!(out, "init        process {pid} of the host, 1 inside")?,
+            }
         }
         let addresses = match addresses.is_empty() {
             true => "all of the host's".to_owned(),
