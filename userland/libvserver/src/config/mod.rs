@@ -4,26 +4,22 @@
 
 mod limits;
 mod parse;
+mod values;
 
 pub use limits::Limit;
 
-use crate::capability;
 use crate::{Address, CapabilitySet, Flags, Result};
 use caps::Capability;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use vserver_uapi as uapi;
 
 /// Where the files are.
 pub const DIRECTORY: &str = "/etc/vservers";
 
 /// No configuration is larger.
 const SIZE_MAX: u64 = 1 << 20;
-
-/// The kernel's limit on host and domain names.
-const NAME_MAX: usize = 64;
 
 /// Every variable that means something.
 const VARIABLES: [&str; 18] = [
@@ -161,10 +157,7 @@ impl Config {
 
     fn load_from(path: &Path) -> Result<Loaded> {
         let file = path.display().to_string();
-        let read = |source| crate::Error::Read {
-            path: file.clone(),
-            source,
-        };
+        let read = |error| whole(&file, &format!("cannot be read: {error}"));
         if std::fs::metadata(path).map_err(read)?.len() > SIZE_MAX {
             return Err(whole(&file, "is larger than 1 MiB").into());
         }
@@ -195,14 +188,6 @@ fn whole(file: &str, what: &str) -> Fault {
     }
 }
 
-/// The values that make addresses together.
-#[derive(Default)]
-struct Ip {
-    root: Option<(usize, String)>,
-    mask: Option<String>,
-    device: Option<String>,
-}
-
 fn parse_text(file: &str, text: &str) -> Result<Loaded, Fault> {
     let at = |line, column, what: String| Fault {
         file: file.to_owned(),
@@ -213,19 +198,18 @@ fn parse_text(file: &str, text: &str) -> Result<Loaded, Fault> {
     let assignments = parse::assignments(text)
         .map_err(|error| at(error.line, error.column, error.what.to_owned()))?;
     let mut config = Config::default();
-    let mut ip = Ip::default();
+    let mut ip = values::Ip::default();
     let mut warnings = Vec::new();
     for one in &assignments {
-        match set(&mut config, &mut ip, one) {
+        match values::set(&mut config, &mut ip, one) {
             Ok(true) => {}
             Ok(false) => warnings.push(at(one.line, 0, unknown(&one.name))),
-            Err(what) => return Err(at(one.line, 0, format!("{}: {what}", one.name))),
+            Err(what) => return Err(at(one.line, one.column, format!("{}: {what}", one.name))),
         }
     }
-    if let Some((line, value)) = &ip.root {
-        config.addresses =
-            addresses(value, &ip).map_err(|what| at(*line, 0, format!("IPROOT: {what}")))?;
-    }
+    config.addresses = ip
+        .addresses()
+        .map_err(|(line, column, what)| at(line, column, what))?;
     Ok(Loaded { config, warnings })
 }
 
@@ -240,152 +224,6 @@ fn unknown(name: &str) -> String {
         Some(known) => format!("the variable {name} is unknown and has no effect; is it {known}?"),
         None => format!("the variable {name} is unknown and has no effect"),
     }
-}
-
-fn number<T: std::str::FromStr + PartialOrd + fmt::Display>(
-    value: &str,
-    least: T,
-    most: T,
-) -> Result<T, String> {
-    match value.parse() {
-        Ok(number) if number >= least && number <= most => Ok(number),
-        _ => Err(format!(
-            "\"{value}\" is not a number from {least} to {most}"
-        )),
-    }
-}
-
-fn name(value: &str) -> Result<Option<String>, String> {
-    if value.len() > NAME_MAX {
-        return Err(format!("longer than {NAME_MAX} bytes"));
-    }
-    Ok((!value.is_empty()).then(|| value.to_owned()))
-}
-
-/// Takes one value; false: nobody knows its name.
-fn set(config: &mut Config, ip: &mut Ip, one: &parse::Assignment) -> Result<bool, String> {
-    let value = one.value.trim();
-    let text = |value: &str| (!value.is_empty()).then(|| value.to_owned());
-    match one.name.as_str() {
-        "IPROOT" => ip.root = Some((one.line, value.to_owned())),
-        "IPROOTMASK" => ip.mask = text(value),
-        "IPROOTDEV" => ip.device = text(value),
-        "IPROOTBCAST" => {
-            config.broadcast = match value {
-                "" => None,
-                value => Some(value.parse().map_err(|_| {
-                    format!("\"{value}\" is not an IPv4 address such as 10.0.0.255")
-                })?),
-            }
-        }
-        "S_HOSTNAME" => config.hostname = name(value)?,
-        "S_DOMAINNAME" => {
-            config.domainname = match value {
-                "none" => Some(String::new()),
-                value => name(value)?,
-            }
-        }
-        "ONBOOT" => {
-            config.onboot = match value.to_ascii_lowercase().as_str() {
-                "yes" => true,
-                "no" | "" => false,
-                _ => return Err(format!("\"{value}\" is neither yes nor no")),
-            }
-        }
-        "S_NICE" => {
-            config.nice = match value {
-                "" => None,
-                value => Some(number(value, -20, 19)?),
-            }
-        }
-        "S_FLAGS" => {
-            config.flags = value
-                .split_ascii_whitespace()
-                .map(|flag| {
-                    flag.parse::<Flags>()
-                        .map_err(|error| format!("{error}; the flags are {}", Flags::all()))
-                })
-                .collect::<Result<Flags, String>>()?;
-        }
-        "ULIMIT" => config.limits = limits::parse(value)?,
-        "S_CAPS" => capabilities(config, value)?,
-        "S_CONTEXT" => {
-            config.context = match value {
-                "" => None,
-                value => Some(number(
-                    value,
-                    uapi::CONTEXT_MIN,
-                    uapi::CONTEXT_DYNAMIC_MIN - 1,
-                )?),
-            }
-        }
-        "RUNLEVEL" => {
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-            if !value.bytes().all(plain) {
-                return Err(format!("\"{value}\" is not the name of a run level"));
-            }
-            config.runlevel = text(value);
-        }
-        "START_TIMEOUT" => config.start_timeout = Duration::from_secs(number(value, 1, 86_400)?),
-        "STOP_TIMEOUT" => config.stop_timeout = Duration::from_secs(number(value, 1, 86_400)?),
-        "READY" => config.ready = text(value),
-        "INIT" => {
-            if !value.starts_with('/') {
-                return Err(format!(
-                    "\"{value}\" is not a path from the root, such as /sbin/init"
-                ));
-            }
-            config.init = value.into();
-        }
-        "CONSOLE_LOG_SIZE" => config.console_log_size = number(value, 4096, 1 << 30)?,
-        _ => return Ok(false),
-    }
-    Ok(true)
-}
-
-fn capabilities(config: &mut Config, value: &str) -> Result<(), String> {
-    for word in value.split_ascii_whitespace() {
-        let (list, word) = match word.strip_prefix('!') {
-            Some(word) => (&mut config.caps_given_up, word),
-            None => (&mut config.caps_kept, word),
-        };
-        let parsed = capability::parse(word)
-            .map_err(|error| format!("{error}; names look like CAP_NET_RAW"))?;
-        list.push(parsed);
-    }
-    Ok(())
-}
-
-/// `[dev:]ip[/mask] …`, with IPROOTMASK where none is given.
-fn addresses(value: &str, ip: &Ip) -> Result<Vec<IpRoot>, String> {
-    let mut found = Vec::new();
-    for word in value.split_ascii_whitespace() {
-        if word == "0.0.0.0" {
-            continue;
-        }
-        // IPv6 addresses have colons as well: a device stands before the first one only when what
-        // follows is an address.
-        let (device, address) = match word.split_once(':') {
-            Some((device, rest)) if word.parse::<Address>().is_err() => {
-                (Some(device.to_owned()), rest)
-            }
-            _ => (ip.device.clone(), word),
-        };
-        let masked = match &ip.mask {
-            Some(mask) if !address.contains('/') && !address.contains(':') => {
-                format!("{address}/{mask}")
-            }
-            _ => address.to_owned(),
-        };
-        let address = masked
-            .parse::<Address>()
-            .map_err(|error| match error.hint() {
-                Some(hint) => format!("{error}; {hint}"),
-                None => error.to_string(),
-            })?;
-        found.push(IpRoot { device, address });
-    }
-    Ok(found)
 }
 
 #[cfg(test)]
@@ -451,41 +289,96 @@ mod tests {
         for (text, said) in [
             (
                 "\nS_NICE=90",
-                "x.conf:2: S_NICE: \"90\" is not a number from -20 to 19",
+                "x.conf:2:8: S_NICE: \"90\" is not a number from -20 to 19",
             ),
             (
                 "ONBOOT=maybe",
-                "x.conf:1: ONBOOT: \"maybe\" is neither yes nor no",
+                "x.conf:1:8: ONBOOT: \"maybe\" is neither yes nor no",
             ),
             (
                 "S_FLAGS=\"lock fast\"",
-                "x.conf:1: S_FLAGS: \"fast\" is not a context flag",
+                "x.conf:1:9: S_FLAGS: \"fast\" is not a context flag",
             ),
             (
                 "S_CAPS=CAP_X",
-                "x.conf:1: S_CAPS: \"CAP_X\" is not a capability",
+                "x.conf:1:8: S_CAPS: \"CAP_X\" is not a capability",
             ),
             (
                 "S_CONTEXT=1",
-                "x.conf:1: S_CONTEXT: \"1\" is not a number from 2",
+                "x.conf:1:11: S_CONTEXT: \"1\" is not a number from 2",
             ),
             (
                 "IPROOT=10.0.0",
-                "x.conf:1: IPROOT: \"10.0.0\" is not an IP address",
+                "x.conf:1:8: IPROOT: \"10.0.0\" is not an IP address",
             ),
             (
                 "INIT=init",
-                "x.conf:1: INIT: \"init\" is not a path from the root",
+                "x.conf:1:6: INIT: \"init\" is not a path from the root",
             ),
             ("A=$(x)", "x.conf:1:4: nothing is executed"),
             (
                 "START_TIMEOUT=0",
-                "x.conf:1: START_TIMEOUT: \"0\" is not a number from 1",
+                "x.conf:1:15: START_TIMEOUT: \"0\" is not a number from 1",
             ),
-            ("ULIMIT=\"-z 1\"", "x.conf:1: ULIMIT: "),
-            ("RUNLEVEL='3; reboot'", "x.conf:1: RUNLEVEL: "),
+            ("ULIMIT=\"-z 1\"", "x.conf:1:8: ULIMIT: "),
+            (
+                "IPROOT=\"10.0.0.5 0.0.0.0\"",
+                "x.conf:1:8: IPROOT: 0.0.0.0 stands for all",
+            ),
+            (
+                "IPROOT=\"eth/0:10.0.0.5\"",
+                "x.conf:1:8: IPROOT: \"eth/0\" is not the name of a device",
+            ),
+            (
+                "IPROOTMASK=255.0.255.0",
+                "x.conf:1:12: IPROOTMASK: \"255.0.255.0\" is not a mask",
+            ),
+            (
+                "IPROOTDEV='eth0 eth1'",
+                "x.conf:1:11: IPROOTDEV: \"eth0 eth1\" is not the name",
+            ),
+            (
+                "S_HOSTNAME='a b'",
+                "x.conf:1:12: S_HOSTNAME: a name has no blanks",
+            ),
+            ("READY='a\nb'", "x.conf:1:7: READY: give a part of one line"),
+            ("RUNLEVEL='3; reboot'", "x.conf:1:10: RUNLEVEL: "),
         ] {
             assert!(fault(text).starts_with(said), "{text}: {}", fault(text));
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_says_so() {
+        let error = Config::load_from(Path::new("/nonexistent/x.conf")).unwrap_err();
+        let said = error.to_string();
+        assert!(
+            said.starts_with("/nonexistent/x.conf: cannot be read: "),
+            "{said}"
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_value_is_too_much(name in "(IP|S_)?[A-Z]{1,6}", value in "\\PC{0,40}") {
+            let _ = parse_text("x.conf", &format!("{name}='{value}'"));
+        }
+
+        #[test]
+        fn no_value_of_a_known_variable_is_too_much(
+            index in 0..VARIABLES.len(),
+            value in "[-0-9a-zA-Z!_.:/ ]{0,30}",
+        ) {
+            let _ = parse_text("x.conf", &format!("{}=\"{value}\"", VARIABLES[index]));
+        }
+    }
+
+    #[test]
+    fn every_variable_is_known_by_its_name() {
+        for name in VARIABLES {
+            let known = parse_text("x.conf", &format!("{name}="))
+                .map_or(true, |loaded| loaded.warnings.is_empty());
+            assert!(known, "{name}");
         }
     }
 

@@ -10,6 +10,8 @@ pub(super) struct Assignment {
     pub(super) name: String,
     pub(super) value: String,
     pub(super) line: usize,
+    /// Where the value begins, in characters from 1.
+    pub(super) column: usize,
 }
 
 /// Where the text is something else, and what would be right.
@@ -21,11 +23,16 @@ pub(super) struct SyntaxError {
     pub(super) what: &'static str,
 }
 
+/// So many bytes may come from variables in all of a file: values that name others grow by doubling.
+const EXPANDED_MAX: usize = 1 << 20;
+
 struct Reader<'a> {
     rest: std::str::Chars<'a>,
     line: usize,
     column: usize,
     known: BTreeMap<String, String>,
+    /// Bytes that came from variables.
+    expanded: usize,
 }
 
 /// Reads a whole file.
@@ -35,6 +42,7 @@ pub(super) fn assignments(text: &str) -> Result<Vec<Assignment>, SyntaxError> {
         line: 1,
         column: 1,
         known: BTreeMap::new(),
+        expanded: 0,
     };
     let mut found = Vec::new();
     while reader.skip_to_assignment() {
@@ -119,6 +127,9 @@ impl Reader<'_> {
             while self.peek().is_some_and(|char| char == ' ' || char == '\t') {
                 self.next();
             }
+            if !self.peek().is_some_and(begins_name) {
+                return self.error(WANTED);
+            }
             name = self.word();
         }
         match self.peek() {
@@ -128,8 +139,21 @@ impl Reader<'_> {
             }
             _ => return self.error(WANTED),
         };
+        let column = self.column;
         let value = self.value()?;
-        Ok(Assignment { name, value, line })
+        if value.contains('\0') {
+            return Err(SyntaxError {
+                line,
+                column,
+                what: "there is a zero byte in this value, which no program can be given",
+            });
+        }
+        Ok(Assignment {
+            name,
+            value,
+            line,
+            column,
+        })
     }
 
     /// Up to the end of the line, or a blank and a comment.
@@ -142,6 +166,10 @@ impl Reader<'_> {
                 Some('\'') => self.single_quoted(&mut value)?,
                 Some('"') => self.double_quoted(&mut value)?,
                 Some('$') => self.variable(&mut value)?,
+                // A shell would put the home directory of somebody there.
+                Some('~') if value.is_empty() || value.ends_with(':') => {
+                    return self.error("write the directory itself instead of \"~\"");
+                }
                 Some('\\') => {
                     self.next();
                     match self.next() {
@@ -249,17 +277,16 @@ impl Reader<'_> {
                 what: "only ${NAME} can stand here, nothing else in braces",
             });
         }
-        match self.known.get(&name) {
-            Some(known) => {
-                value.push_str(known);
-                Ok(())
-            }
-            None => Err(SyntaxError {
-                line,
-                column,
-                what: "this variable is not set in a line before",
-            }),
+        let error = |what| Err(SyntaxError { line, column, what });
+        let Some(known) = self.known.get(&name) else {
+            return error("this variable is not set in a line before");
+        };
+        self.expanded += known.len();
+        if self.expanded > EXPANDED_MAX {
+            return error("with this variable, more than 1 MiB of values comes from variables");
         }
+        value.push_str(known);
+        Ok(())
     }
 }
 
@@ -308,9 +335,12 @@ mod tests {
         assert_eq!(value("export=x"), "x");
         assert_eq!(value("A='l1\nl2'"), "l1\nl2");
         assert_eq!(value("A=x\r\n"), "x");
+        assert_eq!(value("A=x~ "), "x~");
+        assert_eq!(value("A='~'"), "~");
         assert_eq!(values("# only\n\n   # comments\n"), []);
-        let two = assignments("\nA=1\n#\nB=2").unwrap();
-        assert_eq!((two[0].line, two[1].line), (2, 4));
+        let two = assignments("\nA=1\n#\n  BB=2").unwrap();
+        assert_eq!((two[0].line, two[0].column), (2, 3));
+        assert_eq!((two[1].line, two[1].column), (4, 6));
     }
 
     #[test]
@@ -331,6 +361,12 @@ mod tests {
             (". /etc/x", 1, 1, "only assignments"),
             ("A=x\\", 1, 5, "follows"),
             ("1A=x", 1, 1, "only assignments"),
+            ("export =x", 1, 8, "only assignments"),
+            ("export 1A=x", 1, 8, "only assignments"),
+            ("export A", 1, 9, "only assignments"),
+            ("A=~/x", 1, 3, "\"~\""),
+            ("A=/x:~", 1, 6, "\"~\""),
+            ("A='x\0y'", 1, 3, "zero byte"),
         ] {
             let error = assignments(text).unwrap_err();
             assert_eq!(
@@ -339,6 +375,18 @@ mod tests {
                 "{text}: {error:?}"
             );
             assert!(error.what.contains(part), "{text}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn variables_that_grow_end_soon() {
+        for text in [
+            format!("A=xxxxxxxx\n{}", "A=$A$A\n".repeat(100)),
+            format!("A={}\nB={}", "x".repeat(1 << 16), "$A".repeat(1000)),
+            format!("A={}\n{}", "x".repeat(1 << 16), "A=$A\n".repeat(1000)),
+        ] {
+            let error = assignments(&text).unwrap_err();
+            assert!(error.what.contains("1 MiB"), "{error:?}");
         }
     }
 
@@ -354,7 +402,7 @@ mod tests {
         }
 
         #[test]
-        fn single_quotes_hold_anything(text in "[^']*") {
+        fn single_quotes_hold_anything(text in "[^'\0]*") {
             proptest::prop_assert_eq!(value(&format!("A='{text}'")), text);
         }
     }
