@@ -5,17 +5,16 @@
 //! Who has made the directory is not trusted: links in it, such as `/dev/pts -> /etc`, would have us mount or
 //! write outside. So no link is followed, and what is mounted on is held by its descriptor.
 
+mod prepare;
+
 use crate::{Error, Result};
 use nix::errno::Errno;
 use nix::fcntl::{openat2, OFlag, OpenHow, ResolveFlag, AT_FDCWD};
-use nix::mount::{mount, MsFlags};
-use nix::sched::{unshare, CloneFlags};
-use nix::sys::stat::{makedev, mkdirat, mknodat, Mode, SFlag};
-use nix::unistd::symlinkat;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// What could not be prepared.
@@ -38,25 +37,6 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Devices that everybody may have: name, major, minor.
-const DEVICES: [(&str, u64, u64); 6] = [
-    ("null", 1, 3),
-    ("zero", 1, 5),
-    ("full", 1, 7),
-    ("random", 1, 8),
-    ("urandom", 1, 9),
-    ("tty", 5, 0),
-];
-
-/// Links in /dev.
-const LINKS: [(&str, &str); 5] = [
-    ("ptmx", "pts/ptmx"),
-    ("fd", "/proc/self/fd"),
-    ("stdin", "/proc/self/fd/0"),
-    ("stdout", "/proc/self/fd/1"),
-    ("stderr", "/proc/self/fd/2"),
-];
-
 /// No file that is read from a guest is larger.
 const READ_MAX: u64 = 1 << 20;
 
@@ -64,13 +44,6 @@ const READ_MAX: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Guest {
     root: OwnedFd,
-}
-
-/// What a file system is mounted with.
-struct Mount {
-    kind: &'static str,
-    flags: MsFlags,
-    options: &'static str,
 }
 
 impl Guest {
@@ -84,112 +57,6 @@ impl Guest {
         Ok(Self { root })
     }
 
-    /// Gives the calling process a mount namespace of its own, and mounts there what a guest needs: /proc, a
-    /// small /dev with terminals of its own, /dev/shm, /run, and /sys to be read. `console`: the
-    /// terminal that becomes /dev/console. It all goes with the last process of the namespace.
-    pub fn prepare(root: &Path, console: Option<&Path>) -> Result<Self> {
-        let none: Option<&str> = None;
-        unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| fault("make a mount namespace", errno))?;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
-            .map_err(|errno| fault("keep mounts private", errno))?;
-        let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
-        mount(Some(root), root, none, bind, none)
-            .map_err(|errno| fault(format!("bind {}", root.display()), errno))?;
-        let guest = Self::open(root)?;
-        let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-        guest.mount(
-            "proc",
-            Mount {
-                kind: "proc",
-                flags: safe,
-                options: "",
-            },
-        )?;
-        guest.mount(
-            "sys",
-            Mount {
-                kind: "sysfs",
-                flags: safe | MsFlags::MS_RDONLY,
-                options: "",
-            },
-        )?;
-        let volatile = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-        guest.mount(
-            "run",
-            Mount {
-                kind: "tmpfs",
-                flags: volatile,
-                options: "mode=755",
-            },
-        )?;
-        guest.devices(console)?;
-        Ok(guest)
-    }
-
-    fn devices(&self, console: Option<&Path>) -> Result<()> {
-        let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-        self.mount(
-            "dev",
-            Mount {
-                kind: "tmpfs",
-                flags: quiet,
-                options: "mode=755,size=1m",
-            },
-        )?;
-        // The directory that has just been made, empty but for what we put there.
-        let dev = self.directory("dev")?;
-        let everybody = Mode::from_bits_truncate(0o666);
-        let umask = nix::sys::stat::umask(Mode::empty());
-        let made = DEVICES
-            .iter()
-            .try_for_each(|(name, major, minor)| {
-                let number = makedev(*major, *minor);
-                mknodat(&dev, *name, SFlag::S_IFCHR, everybody, number)
-                    .map_err(|errno| fault(format!("make /dev/{name}"), errno))
-            })
-            .and_then(|()| {
-                LINKS.iter().try_for_each(|(name, target)| {
-                    symlinkat(*target, &dev, *name)
-                        .map_err(|errno| fault(format!("make /dev/{name}"), errno))
-                })
-            });
-        nix::sys::stat::umask(umask);
-        made?;
-        self.mount(
-            "dev/pts",
-            Mount {
-                kind: "devpts",
-                flags: quiet,
-                options: "newinstance,ptmxmode=0666,mode=0620,gid=5",
-            },
-        )?;
-        self.mount(
-            "dev/shm",
-            Mount {
-                kind: "tmpfs",
-                flags: MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
-                options: "mode=1777",
-            },
-        )?;
-        if let Some(console) = console {
-            let failed = |errno| fault("make /dev/console", errno);
-            let how = OpenHow::new()
-                .flags(OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC | OFlag::O_WRONLY)
-                .mode(Mode::from_bits_truncate(0o600));
-            let place = openat2(&dev, "console", how).map_err(failed)?;
-            let none: Option<&str> = None;
-            mount(
-                Some(console),
-                self::path(&place).as_str(),
-                none,
-                MsFlags::MS_BIND,
-                none,
-            )
-            .map_err(failed)?;
-        }
-        Ok(())
-    }
-
     /// A directory inside, without following a link.
     fn directory(&self, path: &str) -> Result<OwnedFd> {
         let how = OpenHow::new()
@@ -199,52 +66,35 @@ impl Guest {
             .map_err(|errno| fault(format!("use the guest's /{path}"), errno).into())
     }
 
-    /// Mounts on a directory, which is made when it is missing.
-    fn mount(&self, path: &str, what: Mount) -> Result<()> {
-        let (parent, name) = match path.rsplit_once('/') {
-            Some((parent, name)) => (self.directory(parent)?, name),
-            None => (self.directory(".")?, path),
-        };
-        match mkdirat(&parent, name, Mode::from_bits_truncate(0o755)) {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(fault(format!("make the guest's /{path}"), errno).into()),
-        }
-        let place = self.directory(path)?;
-        mount(
-            Some(what.kind),
-            self::path(&place).as_str(),
-            Some(what.kind),
-            what.flags,
-            Some(what.options),
-        )
-        .map_err(|errno| fault(format!("mount {} on the guest's /{path}", what.kind), errno).into())
-    }
-
     /// The content of a regular file as the guest's processes find it; `None` when there is none. Links are
     /// followed inside, and nothing is waited for.
     pub fn read(&self, path: &str) -> Option<Vec<u8>> {
-        let look = OpenHow::new()
-            .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        if !self.is_regular(path) {
+        let found = self.find(path)?;
+        if !found.metadata().ok()?.is_file() {
             return None;
         }
-        let file = File::from(openat2(&self.root, path, look).ok()?);
-        if !file.metadata().ok()?.is_file() {
-            return None;
-        }
+        // The very file that was looked at: to open a device or a pipe in its place could do something.
+        let file = File::options()
+            .read(true)
+            .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
+            .open(self::path(&found))
+            .ok()?;
         let mut content = Vec::new();
         file.take(READ_MAX).read_to_end(&mut content).ok()?;
         Some(content)
     }
 
-    /// What a path is inside, links followed.
-    fn kind(&self, path: &str) -> Option<std::fs::Metadata> {
+    /// What is at a path inside, links followed; not opened.
+    fn find(&self, path: &str) -> Option<File> {
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let found = openat2(&self.root, path, how).ok()?;
-        File::from(found).metadata().ok()
+        openat2(&self.root, path, how).ok().map(File::from)
+    }
+
+    /// What a path is inside, links followed.
+    fn kind(&self, path: &str) -> Option<std::fs::Metadata> {
+        self.find(path)?.metadata().ok()
     }
 
     /// Whether there is a regular file.
@@ -313,6 +163,7 @@ impl From<Fault> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::stat::Mode;
     use std::os::unix::fs::symlink;
 
     #[test]
