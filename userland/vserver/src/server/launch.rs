@@ -29,6 +29,7 @@ use nix::pty::ptsname_r;
 use nix::pty::unlockpt;
 use nix::sched::setns;
 use nix::sched::CloneFlags;
+use nix::sys::signal::SigSet;
 use nix::unistd::dup2_stderr;
 use nix::unistd::dup2_stdin;
 use nix::unistd::dup2_stdout;
@@ -234,6 +235,11 @@ pub(crate) fn serve() -> u8 {
     let Ok(Some((order, descriptors))) = message::receive::<Order>(&socket) else {
         return exit_codes::USAGE;
     };
+    // Who has started this reads signals from a file, and so blocks them; the other program must not inherit
+    // that.
+    if SigSet::empty().thread_set_mask().is_err() {
+        return exit_codes::OWN_FAILURE;
+    }
     let error = match go_inside(&socket, order, descriptors) {
         Ok(error) => error.into(),
         Err(error) => error,
