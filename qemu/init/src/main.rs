@@ -69,7 +69,7 @@ fn mounts() -> Result<()> {
         std::os::unix::fs::symlink(target, format!("/dev/{name}"))?;
     }
     // There when the runner exported a folder under that name.
-    for tag in ["vservers", "servers", "share"] {
+    for tag in ["vservers", "servers", "inits", "share"] {
         let target = format!("/{tag}");
         let none: Option<&str> = None;
         let _ = mount(

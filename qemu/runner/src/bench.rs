@@ -156,6 +156,7 @@ fn measure(lane: Lane) -> Result<Measured> {
             icount: true,
             vservers: None,
             servers: None,
+            inits: None,
             share: false,
             interactive: false,
             limit: Duration::from_secs(1800),

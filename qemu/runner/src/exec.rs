@@ -29,6 +29,7 @@ pub fn run(lane: Lane, icount: bool, command: &str) -> Result<ExitCode> {
             icount,
             vservers: None,
             servers: None,
+            inits: None,
             share,
             interactive: false,
             limit: Duration::from_secs(3600),

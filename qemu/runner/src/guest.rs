@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What goes into the guest: static programs, the initramfs, a Debian file system.
+//! What goes into the guest: static programs, the initramfs.
 
 use crate::{
     cache::{self, product, Key},
@@ -162,7 +162,7 @@ fn module_script(lane: Lane) -> Result<String> {
 pub fn initramfs(lane: Lane, purpose: Purpose) -> Result<PathBuf> {
     let programs = programs()?;
     let module = kernel::module(lane, purpose)?;
-    let key = Key::new("initramfs 7")
+    let key = Key::new("initramfs 8")
         .text(lane.name())
         .tree(&programs.vserver)?
         .tree(&programs.init)?
@@ -180,7 +180,7 @@ pub fn initramfs(lane: Lane, purpose: Purpose) -> Result<PathBuf> {
             folder,
             &format!(
                 "mkdir tree; cd tree
-                 mkdir -p bin sbin usr/bin usr/sbin lib etc proc sys dev tmp root servers share vservers var/run/vservers run
+                 mkdir -p bin sbin usr/bin usr/sbin lib etc proc sys dev tmp root servers inits share vservers var/run/vservers run
                  cp /bin/busybox bin/busybox
                  for applet in $(/bin/busybox --list); do [ $applet = busybox ] || ln -s busybox bin/$applet; done
                  cp {vserver} usr/sbin/vserver; for name in {names}; do ln -s vserver usr/sbin/$name; done
@@ -230,53 +230,4 @@ pub fn with_job(lane: Lane, purpose: Purpose, work: &Path, job: &str) -> Result<
         "the initramfs with the job could not be written"
     );
     Ok(whole)
-}
-
-/// A plain Debian file system, for vservers to be made from.
-pub fn debian() -> Result<PathBuf> {
-    let key = Key::new("debian 2");
-    let folder = product("debian", key, |folder| {
-        step::run(
-            "Debian file system for the vservers (about a minute)",
-            "debian",
-            Command::new("mmdebstrap")
-                .args(["--variant=minbase", "--include=cron,procps", "trixie"])
-                .arg(folder.join("tree")),
-        )
-    })?;
-    Ok(folder.join("tree"))
-}
-
-/// What runs in contexts in the tests, as Debian packages it.
-const SERVERS: [&str; 14] = [
-    "bind9-dnsutils",
-    "btrfs-progs",
-    "curl",
-    "dnsmasq-base",
-    "e2fsprogs",
-    "iperf3",
-    "nginx",
-    "openssh-client",
-    "openssh-server",
-    "postgresql",
-    "python3",
-    "redis-server",
-    "redis-tools",
-    "xfsprogs",
-];
-
-/// A Debian file system with them.
-pub fn servers() -> Result<PathBuf> {
-    let packages = SERVERS.join(",");
-    let key = Key::new("servers 1").text(&packages);
-    let folder = product("servers", key, |folder| {
-        step::run(
-            "Debian file system with servers (about 2 minutes)",
-            "servers",
-            Command::new("mmdebstrap")
-                .args(["--variant=minbase", "--include", &packages, "trixie"])
-                .arg(folder.join("tree")),
-        )
-    })?;
-    Ok(folder.join("tree"))
 }

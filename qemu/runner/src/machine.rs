@@ -58,6 +58,8 @@ pub struct Boot<'a> {
     pub vservers: Option<&'a Path>,
     /// A folder to be read at /servers.
     pub servers: Option<&'a Path>,
+    /// A folder to be read at /inits.
+    pub inits: Option<&'a Path>,
     /// The user's folder at /share.
     pub share: bool,
     /// A virtio console, which is this terminal.
@@ -335,9 +337,10 @@ pub fn boot(boot: &Boot<'_>, work: &Path, on_result: &mut dyn FnMut(&str)) -> Re
     let share = boot.share.then_some(Path::new("/share"));
     // What nobody writes to need not be read again.
     let read_only: &[&str] = &["--readonly", "--cache=always"];
-    let folders: [(&str, Option<&Path>, &[&str]); 3] = [
+    let folders: [(&str, Option<&Path>, &[&str]); 4] = [
         ("vservers", boot.vservers, &[]),
         ("servers", boot.servers, read_only),
+        ("inits", boot.inits, read_only),
         ("share", share, &[]),
     ];
     for (tag, folder, options) in folders {

@@ -16,6 +16,7 @@ mod step;
 mod suite;
 mod terminal;
 mod tour;
+mod trees;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

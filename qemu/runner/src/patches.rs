@@ -63,6 +63,7 @@ pub fn steps() -> Result<ExitCode> {
             icount: false,
             vservers: None,
             servers: None,
+            inits: None,
             share: false,
             interactive: false,
             limit: Duration::from_secs(120),

@@ -6,7 +6,7 @@ use crate::{
     cache, guest,
     kernel::{self, Lane, Purpose},
     machine::{self, Boot, Work},
-    step,
+    step, trees,
 };
 use anyhow::{anyhow, Context, Result};
 use clap::ValueEnum;
@@ -31,7 +31,8 @@ pub fn run(filter: &str, lane: Option<Lane>) -> Result<ExitCode> {
     host(filter, &mut totals)?;
     guest::programs()?;
     cache::cargo_done()?;
-    guest::servers()?;
+    trees::servers()?;
+    trees::inits()?;
     for lane in lanes {
         kernel::kernel(*lane, Purpose::Test)?;
         guest::initramfs(*lane, Purpose::Test)?;
@@ -197,7 +198,8 @@ impl Reader<'_> {
 fn in_guest(lane: Lane, filter: &str) -> Result<Totals> {
     let mut totals = Totals::default();
     let reasons = known_reasons()?;
-    let servers = guest::servers()?;
+    let servers = trees::servers()?;
+    let inits = trees::inits()?;
     let work = Work::new()?;
     eprintln!("==> guest tests, {} lane ...", lane.name());
     let mut reader = Reader {
@@ -218,6 +220,7 @@ fn in_guest(lane: Lane, filter: &str) -> Result<Totals> {
             icount: false,
             vservers: None,
             servers: Some(&servers),
+            inits: Some(&inits),
             share: false,
             interactive: false,
             limit: Duration::from_secs(3900),

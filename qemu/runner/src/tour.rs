@@ -8,7 +8,7 @@ use crate::{
     guest,
     kernel::{self, Lane, Purpose},
     machine::{self, Boot, Work},
-    step, terminal,
+    step, terminal, trees,
 };
 use anyhow::{bail, Result};
 use std::{
@@ -37,7 +37,7 @@ fn job(interactive: bool) -> String {
 pub fn run() -> Result<ExitCode> {
     guest::programs()?;
     cache::cargo_done()?;
-    let debian = guest::debian()?;
+    let debian = trees::debian()?;
     kernel::kernel(Lane::Stock, Purpose::Test)?;
     guest::initramfs(Lane::Stock, Purpose::Test)?;
     let work = Work::new()?;
@@ -65,6 +65,7 @@ pub fn run() -> Result<ExitCode> {
             icount: false,
             vservers: Some(&vservers),
             servers: None,
+            inits: None,
             share: false,
             interactive,
             limit: if interactive { VISIT } else { LIMIT },
