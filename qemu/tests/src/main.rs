@@ -15,6 +15,7 @@ mod escape;
 mod filesystem;
 mod fixture;
 mod inet;
+mod init;
 mod limits;
 mod module;
 mod names;
@@ -81,6 +82,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         sockets::TESTS,
         wire::TESTS,
         programs::TESTS,
+        init::TESTS,
         limits::TESTS,
         scale::TESTS,
         module::TESTS,
