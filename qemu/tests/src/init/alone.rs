@@ -3,6 +3,8 @@
 //! busybox's init without the commands around it: a thousand times, and against those who would break it.
 
 use super::*;
+use nix::sys::resource::{setrlimit, Resource};
+use std::os::unix::fs::PermissionsExt;
 
 pub const CYCLES: Test = test("init::thousand_cycles", 1800, cycles);
 pub const FORK_BOMB: Test = test("init::fork_bomb", 300, fork_bomb);
@@ -116,7 +118,7 @@ fn become_init(root: &Path, console: &str, told: &OwnedFd) -> String {
         chdir(root).map_err(words)?;
         // Not a session's leader, who would take the console for himself.
         setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(words)?;
-        let entered = enter(CONTEXT_NEW, FLAG_FAKEINIT | FLAG_NPROC, SECURE).map_err(words)?;
+        let entered = enter(CONTEXT_NEW, FLAG_FAKEINIT | FLAG_NPROC | FLAG_ULIMIT, SECURE).map_err(words)?;
         nix::unistd::write(told, entered.context.to_string().as_bytes()).map_err(words)?;
         chroot(".").map_err(words)?;
         let text = |text: &str| CString::new(text).map_err(words);
@@ -189,13 +191,77 @@ fn cycles() -> Outcome {
     })
 }
 
-/// A program that starts itself twice over, for ever.
-const BOMB: &str = "bomb() { bomb | bomb & }; bomb; while :; do bomb; done";
+/// So many tasks at most.
+const TASKS: u32 = 200;
 
-fn fork_bomb() -> Outcome {
-    Ok(())
+/// Starts itself twice over, for ever.
+const BOMB: &str = "#!/bin/sh\nbomb() { bomb | bomb & }\nwhile :; do bomb; done 2>/dev/null\n";
+
+/// Kills all but itself and process 1, for ever; each time those who come have a little longer, so that they get
+/// anywhere on whatever machine.
+const STORM: &str = "#!/bin/sh\nn=1\nwhile :; do sleep $n; kill -9 -1; n=$((n + 1)); done\n";
+
+/// Writes a program that init starts.
+fn program(root: &Path, name: &str, text: &str) -> Outcome {
+    let path = root.join(name);
+    fs::write(&path, text).map_err(words)?;
+    let all = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(&path, all).map_err(words)
 }
 
+/// Nothing is left of it, whether init comes to its end in between or is killed.
+fn fork_bomb() -> Outcome {
+    with_vservers(|| {
+        let inittab = INITTAB.to_string() + "::respawn:/bin/bomb\n";
+        let root = furnished(&inittab)?;
+        program(&root, "bin/bomb", BOMB)?;
+        let before = Machine::now()?;
+        setrlimit(Resource::RLIMIT_NPROC, TASKS.into(), 1000).map_err(words)?;
+        for by in [Signal::SIGUSR2, Signal::SIGKILL] {
+            let mut guest = Guest::start(&root)?;
+            guest.until("this is rcS")?;
+            until("there are as many as may be", || {
+                let tasks = status(&guest.end).map_err(words)?.tasks;
+                ensure(&format!("{tasks} tasks"), tasks <= TASKS)?;
+                Ok(tasks > TASKS - 10)
+            })?;
+            guest.signal(by)?;
+            // It does not have to get to its reboot(): that takes a process more.
+            let end = guest.end()?;
+            equal("its end", (end.init, end.tasks), (INIT_EXITED, 0))?;
+            before.until_again()?;
+        }
+        Ok(())
+    })
+}
+
+/// Inside, everybody is killed again and again, and init starts them anew; then from outside, and nobody
+/// is left.
 fn storm() -> Outcome {
-    Ok(())
+    with_vservers(|| {
+        let inittab = INITTAB.to_string() + "::respawn:/bin/storm\n";
+        let root = furnished(&inittab)?;
+        program(&root, "bin/storm", STORM)?;
+        let before = Machine::now()?;
+        let mut guests = Vec::new();
+        for _ in 0..5 {
+            guests.push(Guest::start(&root)?);
+        }
+        for guest in &mut guests {
+            for _ in 0..5 {
+                guest.until("login: ")?;
+            }
+        }
+        for guest in &guests {
+            let state = status(&guest.end).map_err(words)?;
+            equal("init", state.init, INIT_RUNNING)?;
+            signal(guest.context, SIGNAL_ALL, Signal::SIGKILL as i32).map_err(words)?;
+        }
+        for guest in guests {
+            let end = guest.end()?;
+            equal("how init ended", end.init_status, Signal::SIGKILL as u32)?;
+            equal("tasks", end.tasks, 0)?;
+        }
+        before.until_again()
+    })
 }
