@@ -40,7 +40,11 @@ impl Machine {
                 .filter_map(|line| line.splitn(3, ' ').nth(2).map(str::to_string))
                 .collect(),
             cgroups: folders("/sys/fs/cgroup"),
-            running: entries("/var/run/vservers"),
+            // A lock that nobody holds stays for the next one.
+            running: entries("/var/run/vservers")
+                .into_iter()
+                .filter(|path| path.extension().is_none_or(|kind| kind != "lock"))
+                .collect(),
         })
     }
 

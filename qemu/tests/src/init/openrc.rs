@@ -1,1 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0
 
+//! OpenRC, which Debian has sysvinit start.
+
+use super::*;
+
+pub const BOOT: Test = test("init::openrc", 900, boot);
+
+fn boot() -> Outcome {
+    with_vservers(|| {
+        let vserver = Vserver::new("rc", "openrc", crate::inet::A, "")?;
+        let before = Machine::now()?;
+        vserver.start(&["OpenRC", "INIT: Entering runlevel: 2"])?;
+        equal("cron", vserver.pids("/usr/sbin/cron")?.len(), 1)?;
+        vserver.sees_its_own("init [2]")?;
+        equal("the run level", vserver.exec(&["runlevel"]), Ok("N 2".into()))?;
+        equal("OpenRC's", vserver.exec(&["rc-status", "--runlevel"]), Ok("default".into()))?;
+        contains(&vserver.exec(&["who", "-b"])?, &["system boot"])?;
+        let failed = vserver.exec(&["rc-status", "--crashed"])?;
+        equal("services that have crashed", failed.as_str(), "")?;
+        vserver.respawns("getty")?;
+        let cron = vserver.pid("/usr/sbin/cron")?;
+        vserver.exec(&["rc-service", "cron", "restart"])?;
+        ensure("cron is the old one", vserver.pid("/usr/sbin/cron")? != cron)?;
+        vserver.exec(&["openrc", "nonetwork"])?;
+        equal("cron in another level", vserver.pids("/usr/sbin/cron")?.len(), 0)?;
+        equal("OpenRC's", vserver.exec(&["rc-status", "--runlevel"]), Ok("nonetwork".into()))?;
+        vserver.exec(&["openrc", "default"])?;
+        equal("cron", vserver.pids("/usr/sbin/cron")?.len(), 1)?;
+        vserver.reboots(&["reboot"])?;
+        until("OpenRC has its run level again", || {
+            let (code, said) = vserver.command(&["exec", "rc-status", "--runlevel"])?;
+            Ok(code == 0 && said.trim_end() == "default")
+        })?;
+        vserver.stop(&["Stopping periodic command scheduler: cron", "Will now halt."])?;
+        before.until_again()
+    })
+}

@@ -1,1 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
 
+//! sysvinit, with Debian's inittab and all its scripts.
+
+use super::*;
+
+pub const BOOT: Test = test("init::sysvinit", 900, boot);
+pub const ENDS: Test = test("init::sysvinit_ends", 900, ends);
+
+fn vserver() -> Result<Vserver, String> {
+    let vserver = Vserver::new("sysv", "sysvinit", crate::inet::A, "")?;
+    // In run level 3 there is no cron.
+    let level = vserver.root.join("etc/rc3.d");
+    let cron = fs::read_dir(&level)
+        .map_err(words)?
+        .flatten()
+        .find(|entry| entry.file_name().to_string_lossy().ends_with("cron"))
+        .ok_or("no cron in run level 3")?;
+    fs::rename(cron.path(), level.join("K01cron")).map_err(words)?;
+    Ok(vserver)
+}
+
+/// What `runlevel` says: the one before, and the present one.
+fn level(vserver: &Vserver) -> Result<String, String> {
+    vserver.exec(&["runlevel"])
+}
+
+fn boot() -> Outcome {
+    with_vservers(|| {
+        let vserver = vserver()?;
+        let before = Machine::now()?;
+        vserver.start(&[
+            "INIT: version",
+            "INIT: Entering runlevel: 2",
+            "Starting periodic command scheduler: cron",
+            "Starting OpenBSD Secure Shell server: sshd",
+        ])?;
+        // Ready: what the run level starts is there, without waiting.
+        for service in ["/usr/sbin/cron", "/usr/sbin/rsyslogd", "nginx: master", "sshd: "] {
+            equal(service, vserver.pids(service)?.len(), 1)?;
+        }
+        vserver.sees_its_own("init [2]")?;
+        equal("the run level", level(&vserver)?.as_str(), "N 2")?;
+        contains(&vserver.exec(&["who", "-b"])?, &["system boot"])?;
+        contains(&vserver.exec(&["who", "-r"])?, &["run-level 2"])?;
+        // On the console, and with it as its terminal.
+        vserver.respawns("getty")?;
+        let terminals = vserver.exec(&["ps", "-e", "-o", "tty,args"])?;
+        contains(&terminals, &["console  /sbin/getty"])?;
+        let cron = vserver.pid("/usr/sbin/cron")?;
+        contains(&vserver.exec(&["service", "cron", "restart"])?, &["cron"])?;
+        ensure("cron is the old one", vserver.pid("/usr/sbin/cron")? != cron)?;
+        vserver.exec(&["telinit", "3"])?;
+        until("cron has gone with the run level", || {
+            Ok(level(&vserver)? == "2 3" && vserver.pids("/usr/sbin/cron")?.is_empty())
+        })?;
+        vserver.exec(&["telinit", "2"])?;
+        until("cron has come with the run level", || {
+            Ok(level(&vserver)? == "3 2" && vserver.pids("/usr/sbin/cron")?.len() == 1)
+        })?;
+        vserver.stop(&[
+            "INIT: Sending processes configured via /etc/inittab the TERM signal",
+            "Asking all remaining processes to terminate...done.",
+            "Will now halt.",
+        ])?;
+        before.until_again()
+    })
+}
+
+fn ends() -> Outcome {
+    with_vservers(|| {
+        let vserver = vserver()?;
+        let before = Machine::now()?;
+        vserver.start(&[])?;
+        vserver.reboots(&["shutdown", "-r", "now"])?;
+        until("it has its run level again", || Ok(level(&vserver).is_ok_and(|level| level == "N 2")))?;
+        vserver.ends(&["halt"])?;
+        before.until_again()
+    })
+}
