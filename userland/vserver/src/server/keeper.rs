@@ -327,6 +327,10 @@ impl Keeper {
         let busy = life.readiness.is_some() || life.post_start.is_some();
         let ready = self.wait(life, busy)?;
         let [console, listener, watcher, notify, child, news] = ready.fixed;
+        // First, as those who are gone are dropped as soon as they are to be told anything.
+        for index in ready.clients.into_iter().rev() {
+            self.answer(index, life);
+        }
         if console {
             self.read_console(life);
         }
@@ -345,9 +349,6 @@ impl Keeper {
             }
         }
         life.news_seen |= news;
-        for index in ready.clients.into_iter().rev() {
-            self.answer(index, life);
-        }
         if listener {
             self.accept();
         }
