@@ -81,11 +81,16 @@ pub fn get(pid: i32) -> Result<ContextInfo, Errno> {
     Ok(request.info)
 }
 
-/// LIST, all of it.
+/// The numbers that LIST tells.
 pub fn list() -> Result<Vec<i32>, Errno> {
+    Ok(list_whole()?.iter().map(|info| info.context).collect())
+}
+
+/// LIST, all of it.
+pub fn list_whole() -> Result<Vec<ContextInfo>, Errno> {
     let device = device().map_err(|_| Errno::ENODEV)?;
     let mut room = vec![ContextInfo::default(); 512];
-    let mut numbers = Vec::new();
+    let mut all = Vec::new();
     let mut after = 0;
     loop {
         let mut request = List {
@@ -96,13 +101,9 @@ pub fn list() -> Result<Vec<i32>, Errno> {
         };
         syscalls::ioctl(&device, IOC_LIST, &mut request)?;
         if request.count == 0 {
-            return Ok(numbers);
+            return Ok(all);
         }
-        numbers.extend(
-            room[..request.count as usize]
-                .iter()
-                .map(|info| info.context),
-        );
+        all.extend_from_slice(&room[..request.count as usize]);
         after = request.after;
     }
 }

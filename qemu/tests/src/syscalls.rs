@@ -87,3 +87,59 @@ pub fn exit_now(code: i32) -> ! {
     // SAFETY: Never returns; no destructor of ours matters in a forked child.
     unsafe { libc::_exit(code) }
 }
+
+/// The present value of a word that the kernel may have written to.
+pub fn read_i32(address: *const i32) -> i32 {
+    // SAFETY: The callers pass the address of a local of their own.
+    unsafe { address.read_volatile() }
+}
+
+/// Ends the process by SIGSEGV, as a fault does.
+pub fn crash() -> ! {
+    // SAFETY: Nothing is mapped there; the kernel ends the process.
+    unsafe { std::ptr::without_provenance_mut::<u8>(16).write_volatile(0) };
+    exit_now(1)
+}
+
+/// Words in memory that children share with their parent.
+pub fn shared_words() -> Result<&'static [std::sync::atomic::AtomicU32; 16], Errno> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+    // SAFETY: A new mapping at an address that the kernel chooses.
+    let memory = unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0) };
+    if memory == libc::MAP_FAILED {
+        return Err(Errno::last());
+    }
+    // SAFETY: A page of zeros that is never unmapped, and only accessed atomically.
+    Ok(unsafe { &*memory.cast() })
+}
+
+/// kill() with signal 0.
+pub fn kill_number(pid: i32) -> Result<(), Errno> {
+    syscall(libc::SYS_kill, [pid as usize, 0, 0, 0, 0, 0]).map(drop)
+}
+
+/// A copy of a value in memory that cannot be written to; its address.
+pub fn read_only<T: Copy>(value: &T) -> Result<usize, Errno> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: A new mapping at an address that the kernel chooses, as large as the value or larger.
+    unsafe {
+        let memory = libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0);
+        if memory == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        memory.cast::<T>().write(*value);
+        Errno::result(libc::mprotect(memory, 4096, libc::PROT_READ))?;
+        Ok(memory as usize)
+    }
+}
+
+/// sigaction, with a handler that only touches atomics.
+pub fn set_action(
+    signal: nix::sys::signal::Signal,
+    action: &nix::sys::signal::SigAction,
+) -> Result<(), Errno> {
+    // SAFETY: The callers' handlers only store to an atomic, which is async-signal-safe.
+    unsafe { nix::sys::signal::sigaction(signal, action) }.map(drop)
+}
