@@ -135,11 +135,38 @@ pub fn read_only<T: Copy>(value: &T) -> Result<usize, Errno> {
     }
 }
 
-/// sigaction, with a handler that only touches atomics.
-pub fn set_action(
-    signal: nix::sys::signal::Signal,
-    action: &nix::sys::signal::SigAction,
-) -> Result<(), Errno> {
+/// sigaction with SIG_DFL, SIG_IGN, or a handler that only touches atomics.
+pub fn set_handler(signal: i32, handler: libc::sighandler_t) -> Result<(), Errno> {
+    // SAFETY: All zeros are a valid value of the structure.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler;
+    action.sa_flags = libc::SA_RESTART;
     // SAFETY: The callers' handlers only store to an atomic, which is async-signal-safe.
-    unsafe { nix::sys::signal::sigaction(signal, action) }.map(drop)
+    Errno::result(unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) }).map(drop)
+}
+
+/// A system call as a program of 32 bits makes it.
+pub fn syscall_32(number: u32, a: [u32; 4]) -> Result<i32, Errno> {
+    let result: i64;
+    // SAFETY: As in `syscall`; no caller passes an address.
+    unsafe {
+        std::arch::asm!(
+            "push rbx",
+            "mov ebx, {first:e}",
+            "int 0x80",
+            "pop rbx",
+            first = in(reg) a[0],
+            inlateout("rax") i64::from(number) => result,
+            in("rcx") u64::from(a[1]),
+            in("rdx") u64::from(a[2]),
+            in("rsi") u64::from(a[3]),
+            in("rdi") 0u64,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+    }
+    let result = result as i32;
+    if (-4095..0).contains(&result) {
+        return Err(Errno::from_raw(-result));
+    }
+    Ok(result)
 }

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The number of process 1 in what the kernel passes on: signals, messages, locks, futexes, owners.
+//! The number of process 1 in what is sent: signals, messages, credentials.
 
-use super::{as_init, expect_success, in_child, spawn};
+use super::{as_both, as_spectator, expect_success, in_child, named, sleeper, spawn};
 use crate::{
-    fixture::{child, ensure, enter, equal, words, Outcome},
-    syscalls::{self, syscall},
-    test, Test,
+    fixture::{ensure, enter, equal, words, Outcome, Sitter},
+    syscalls::{own, syscall},
+    test,
+    visibility::call,
+    Test,
 };
 use nix::{
     errno::Errno,
-    fcntl::{fcntl, FcntlArg},
+    fcntl::{fcntl, FcntlArg, OFlag},
     sys::{
         signal::{kill, SigSet, Signal},
         socket::{
@@ -19,29 +21,26 @@ use nix::{
         },
         wait::{waitpid, WaitStatus},
     },
-    unistd::{getpid, gettid, Pid},
+    unistd::{pipe, write},
 };
 use std::{
-    fs::File,
     io::{IoSlice, IoSliceMut},
-    os::fd::AsRawFd,
-    sync::atomic::{AtomicU32, Ordering},
+    os::fd::{AsRawFd, OwnedFd},
 };
 use vserver_uapi::*;
 
 pub const TESTS: &[Test] = &[
     test("fakeinit::who_sent_a_signal", 60, signals),
+    test("fakeinit::who_ended", 60, ended),
     test("fakeinit::who_ended_outside", 60, ended_outside),
     test("fakeinit::owner_of_a_file", 60, owner),
     test("fakeinit::credentials", 60, credentials),
-    test("fakeinit::locks", 60, locks),
-    test("fakeinit::robust_futex", 60, robust),
-    test("fakeinit::priority_futex", 60, priority),
-    test("fakeinit::shared_memory", 60, shared_memory),
+    test("fakeinit::credentials_outside", 60, credentials_outside),
+    test("fakeinit::message_queue", 60, queue),
 ];
 
-/// Waits for a signal that is blocked: the number of its sender.
-fn sender(signal: Signal) -> Result<i32, Errno> {
+/// Waits for a signal that is blocked: its code and the number of its sender.
+fn received(signal: Signal) -> Result<(i32, i32), Errno> {
     let mut set = 1u64 << (signal as u32 - 1);
     let mut info = [0i32; 32];
     let arguments = [
@@ -53,256 +52,247 @@ fn sender(signal: Signal) -> Result<i32, Errno> {
         0,
     ];
     syscall(libc::SYS_rt_sigtimedwait, arguments)?;
-    Ok(info[4])
+    Ok((info[2], info[4]))
 }
 
-fn block(signal: Signal) -> Outcome {
+fn sender(signal: Signal) -> Result<i32, Errno> {
+    received(signal).map(|(_, pid)| pid)
+}
+
+pub fn block(signal: Signal) -> Outcome {
     let mut set = SigSet::empty();
     set.add(signal);
     set.thread_block().map_err(words)
 }
 
+/// In both directions, by each call.
 fn signals() -> Outcome {
-    as_init(|_| {
+    const SI_USER: i32 = 0;
+    const SI_TKILL: i32 = -6;
+    let ways: [(i64, usize, i32); 3] = [
+        (libc::SYS_kill, 1, SI_USER),
+        (libc::SYS_tkill, 1, SI_TKILL),
+        (libc::SYS_tgkill, 2, SI_TKILL),
+    ];
+    as_both(|who| {
         block(Signal::SIGUSR1)?;
+        let number = Signal::SIGUSR1 as usize;
+        for (system_call, times, code) in ways {
+            let send = |pid: i32| {
+                let mut arguments = vec![pid as usize; times];
+                arguments.push(number);
+                call(system_call, &arguments)
+            };
+            let child = spawn(|| i32::from(received(Signal::SIGUSR1) != Ok((code, who.number))))?;
+            named("to the child", send(child.as_raw()))?;
+            expect_success(child).map_err(|text| format!("to a child: {text}"))?;
+            let child = spawn(|| i32::from(send(who.number).is_err()))?;
+            let got = received(Signal::SIGUSR1);
+            equal("from a child", got, Ok((code, child.as_raw())))?;
+            expect_success(child)?;
+        }
+        // Of its own.
+        named("itself", kill(who.pid(), Signal::SIGUSR1))?;
+        equal("its own", sender(Signal::SIGUSR1), Ok(who.number))?;
+        // Between two children it is not about it.
+        let receiver = spawn(|| i32::from(sender(Signal::SIGUSR1).is_ok_and(|pid| pid <= 1)))?;
+        in_child(|| named("a sibling", kill(receiver, Signal::SIGUSR1)))?;
+        expect_success(receiver)
+    })
+}
+
+/// Who a SIGCHLD is about: the child that stops, goes on, ends.
+fn ended() -> Outcome {
+    const CLD_EXITED: i32 = 1;
+    const CLD_KILLED: i32 = 2;
+    const CLD_STOPPED: i32 = 5;
+    as_both(|_| {
         block(Signal::SIGCHLD)?;
-        let child = spawn(|| i32::from(sender(Signal::SIGUSR1) != Ok(1)))?;
-        kill(child, Signal::SIGUSR1).map_err(words)?;
-        equal(
-            "its end is told",
-            sender(Signal::SIGCHLD),
-            Ok(child.as_raw()),
-        )?;
+        let told = || received(Signal::SIGCHLD);
+        let child = spawn(|| 0)?;
+        let number = child.as_raw();
+        equal("its end", told(), Ok((CLD_EXITED, number)))?;
         expect_success(child)?;
-        let child = spawn(|| i32::from(kill(Pid::from_raw(1), Signal::SIGUSR1).is_err()))?;
-        equal(
-            "a child's signal",
-            sender(Signal::SIGUSR1),
-            Ok(child.as_raw()),
-        )?;
-        expect_success(child)
+        let child = sleeper()?;
+        let number = child.as_raw();
+        named("stop", kill(child, Signal::SIGSTOP))?;
+        equal("stopped", told(), Ok((CLD_STOPPED, number)))?;
+        named("kill", kill(child, Signal::SIGKILL))?;
+        equal("killed", told(), Ok((CLD_KILLED, number)))?;
+        waitpid(child, None).map(drop).map_err(words)
     })
 }
 
 /// Outside its number is the machine's, in all that tells of its end.
 fn ended_outside() -> Outcome {
-    child(|| {
+    in_child(|| {
         block(Signal::SIGCHLD)?;
-        let init = spawn(|| i32::from(enter(CONTEXT_NEW, FLAG_FAKEINIT, 0).is_err()))?;
-        equal("SIGCHLD", sender(Signal::SIGCHLD), Ok(init.as_raw()))?;
-        equal(
-            "waitpid",
-            waitpid(init, None),
-            Ok(WaitStatus::Exited(init, 0)),
-        )?;
-        Ok(String::new())
+        for flags in [FLAG_FAKEINIT, 0] {
+            let init = spawn(|| i32::from(enter(CONTEXT_NEW, flags, 0).is_err()))?;
+            equal("SIGCHLD", sender(Signal::SIGCHLD), Ok(init.as_raw()))?;
+            let ended = waitpid(init, None);
+            equal("waitpid", ended, Ok(WaitStatus::Exited(init, 0)))?;
+        }
+        Ok(())
     })
-    .map(drop)
 }
 
 fn owner() -> Outcome {
     const F_SETOWN: usize = 8;
     const F_GETOWN: usize = 9;
+    const F_SETOWN_EX: usize = 15;
     const F_GETOWN_EX: usize = 16;
-    as_init(|real| {
+    const F_OWNER_PID: i32 = 1;
+    as_both(|who| {
         block(Signal::SIGIO)?;
-        let (reader, writer) = nix::unistd::pipe().map_err(words)?;
+        let (reader, writer) = pipe().map_err(words)?;
         let fd = reader.as_raw_fd() as usize;
-        let fcntl_ = |command: usize, argument: usize| {
-            syscall(libc::SYS_fcntl, [fd, command, argument, 0, 0, 0])
-        };
-        equal(
-            "the real number",
-            fcntl_(F_SETOWN, real as usize),
-            Err(Errno::ESRCH),
-        )?;
-        fcntl_(F_SETOWN, 1).map_err(words)?;
-        equal("F_GETOWN", fcntl_(F_GETOWN, 0), Ok(1))?;
+        let own = |command: usize, argument: usize| call(libc::SYS_fcntl, &[fd, command, argument]);
+        if who.is_init() {
+            let real = own(F_SETOWN, who.real as usize);
+            equal("the real number", real, Err(Errno::ESRCH))?;
+            let real = [F_OWNER_PID, who.real];
+            let real = own(F_SETOWN_EX, real.as_ptr() as usize);
+            equal("the real number, extended", real, Err(Errno::ESRCH))?;
+            equal("nobody", own(F_GETOWN, 0), Ok(0))?;
+        }
+        named("F_SETOWN", own(F_SETOWN, who.number as usize))?;
+        equal("F_GETOWN", own(F_GETOWN, 0), Ok(i64::from(who.number)))?;
         let mut found = [0i32; 2];
-        fcntl_(F_GETOWN_EX, found.as_mut_ptr() as usize).map_err(words)?;
-        equal("F_GETOWN_EX", found, [1, 1])?;
-        let flags = nix::fcntl::OFlag::O_ASYNC;
-        fcntl(&reader, FcntlArg::F_SETFL(flags)).map_err(words)?;
+        named("F_GETOWN_EX", own(F_GETOWN_EX, found.as_mut_ptr() as usize))?;
+        equal("F_GETOWN_EX", found, [F_OWNER_PID, who.number])?;
+        fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_ASYNC)).map_err(words)?;
         in_child(|| {
-            equal("as a child sees it", fcntl_(F_GETOWN, 0), Ok(1))?;
-            nix::unistd::write(&writer, b"x").map(drop).map_err(words)
+            let seen = own(F_GETOWN, 0);
+            equal("as a child sees it", seen, Ok(i64::from(who.number)))?;
+            write(&writer, b"x").map(drop).map_err(words)
         })?;
-        sender(Signal::SIGIO).map(drop).map_err(words)
+        named("SIGIO", received(Signal::SIGIO)).map(drop)
     })
+}
+
+fn pair() -> Result<(OwnedFd, OwnedFd), String> {
+    let flags = SockFlag::empty();
+    let (one, two) =
+        socketpair(AddressFamily::Unix, SockType::Datagram, None, flags).map_err(words)?;
+    setsockopt(&two, sockopt::PassCred, &true).map_err(words)?;
+    Ok((one, two))
+}
+
+/// Sends a word, with credentials when there is a number for them.
+fn send(socket: &OwnedFd, pid: Option<i32>) -> Result<usize, Errno> {
+    let said = pid.map(|pid| {
+        let (uid, gid) = (0, 0);
+        UnixCredentials::from(libc::ucred { pid, uid, gid })
+    });
+    let control: Vec<_> = said.iter().map(ControlMessage::ScmCredentials).collect();
+    let bytes = [IoSlice::new(b"x")];
+    let flags = MsgFlags::empty();
+    sendmsg::<()>(socket.as_raw_fd(), &bytes, &control, flags, None)
+}
+
+/// Who sent the next word.
+fn said(socket: &OwnedFd) -> Result<Option<i32>, String> {
+    let mut room = [0];
+    let mut bytes = [IoSliceMut::new(&mut room)];
+    let mut space = nix::cmsg_space!(UnixCredentials);
+    let flags = MsgFlags::empty();
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut bytes, Some(&mut space), flags);
+    let message = message.map_err(words)?;
+    let mut messages = message.cmsgs().map_err(words)?;
+    Ok(messages.find_map(|message| match message {
+        ControlMessageOwned::ScmCredentials(told) => Some(told.pid()),
+        _ => None,
+    }))
 }
 
 fn credentials() -> Outcome {
-    as_init(|real| {
-        let pair = || {
-            let flags = SockFlag::empty();
-            socketpair(AddressFamily::Unix, SockType::Datagram, None, flags).map_err(words)
-        };
+    as_both(|who| {
         let (one, two) = pair()?;
-        setsockopt(&two, sockopt::PassCred, &true).map_err(words)?;
-        let send = |pid: i32| {
-            let mut own = libc::ucred {
-                pid: 0,
-                uid: 0,
-                gid: 0,
-            };
-            own.pid = pid;
-            let own = UnixCredentials::from(own);
-            let control = [ControlMessage::ScmCredentials(&own)];
-            let bytes = [IoSlice::new(b"x")];
-            sendmsg::<()>(one.as_raw_fd(), &bytes, &control, MsgFlags::empty(), None)
-        };
-        equal("as the real number", send(real).err(), Some(Errno::ESRCH))?;
-        send(1).map_err(words)?;
+        if who.is_init() {
+            let real = send(&one, Some(who.real));
+            equal("as the real number", real, Err(Errno::ESRCH))?;
+        }
+        named("as itself", send(&one, Some(who.number)))?;
+        named("without any", send(&one, None))?;
         in_child(|| {
-            let mut room = [0];
-            let mut bytes = [IoSliceMut::new(&mut room)];
-            let mut space = nix::cmsg_space!(UnixCredentials);
-            let flags = MsgFlags::empty();
-            let message = recvmsg::<()>(two.as_raw_fd(), &mut bytes, Some(&mut space), flags);
-            let message = message.map_err(words)?;
-            let said = message
-                .cmsgs()
-                .map_err(words)?
-                .find_map(|message| match message {
-                    ControlMessageOwned::ScmCredentials(told) => Some(told.pid()),
-                    _ => None,
-                });
-            equal("SCM_CREDENTIALS", said, Some(1))?;
+            equal("SCM_CREDENTIALS", said(&two)?, Some(who.number))?;
+            equal("added by the kernel", said(&two)?, Some(who.number))?;
             let peer = getsockopt(&two, sockopt::PeerCredentials).map_err(words)?;
-            equal("SO_PEERCRED", peer.pid(), 1)
-        })
+            equal("SO_PEERCRED", peer.pid(), who.number)
+        })?;
+        let child = spawn(|| i32::from(send(&one, None).is_err()))?;
+        equal("a child's", said(&two)?, Some(child.as_raw()))?;
+        expect_success(child)
     })
 }
 
-fn lock(file: &File) -> Result<i32, Errno> {
-    let mut lock = libc::flock {
-        l_type: libc::F_WRLCK as i16,
-        l_whence: 0,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    fcntl(file, FcntlArg::F_GETLK(&mut lock))?;
-    let free = lock.l_type == libc::F_UNLCK as i16;
-    Ok(if free { -1 } else { lock.l_pid })
-}
-
-fn take(file: &File) -> Result<i32, Errno> {
-    let whole = libc::flock {
-        l_type: libc::F_WRLCK as i16,
-        l_whence: 0,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    fcntl(file, FcntlArg::F_SETLK(&whole))
-}
-
-fn locks() -> Outcome {
-    as_init(|real| {
-        let path = format!("/tmp/lock-{real}");
-        let file = File::create(&path).map_err(words)?;
-        take(&file).map_err(words)?;
-        in_child(|| {
-            equal("F_GETLK", lock(&file), Ok(1))?;
-            let all = std::fs::read_to_string("/proc/locks").map_err(words)?;
-            ensure(&all, all.contains("WRITE 1 "))?;
-            ensure(&all, !all.contains(&format!(" {real} ")))
+/// The same sockets, read outside: the real number, or none for who does not see it.
+fn credentials_outside() -> Outcome {
+    for flags in [FLAG_FAKEINIT, 0] {
+        let (one, two) = pair()?;
+        let init = Sitter::new(CONTEXT_NEW, flags, || {
+            named("sent", send(&one, None))?;
+            named("sent", send(&one, None)).map(drop)
         })?;
-        drop(file);
-        // That of a child has its number.
-        let file = File::create(&path).map_err(words)?;
-        let (reader, writer) = nix::unistd::pipe().map_err(words)?;
-        let holder = spawn(|| {
-            let taken = take(&file).is_ok();
-            let _ = nix::unistd::write(&writer, b"x");
-            loop {
-                if !taken {
-                    return 1;
-                }
-                nix::unistd::pause();
-            }
+        as_spectator(|| equal("the spectator's", said(&two)?, Some(init.pid)))?;
+        let host = said(&two)?;
+        ensure(
+            &format!("the host's: {host:?}"),
+            [Some(init.pid), Some(0)].contains(&host),
+        )?;
+        // From outside to process 1 there is no sender.
+        let host = nix::unistd::getpid().as_raw();
+        named("sent", send(&one, None))?;
+        crate::fixture::inside(init.context, || {
+            let got = said(&two)?;
+            ensure(
+                &format!("from outside: {got:?}"),
+                got == Some(0) || (flags == 0 && got == Some(host)),
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// mq_notify(): the signal says who has sent the message.
+fn queue() -> Outcome {
+    as_both(|who| {
+        block(Signal::SIGUSR1)?;
+        let flags = (libc::O_RDWR | libc::O_CREAT) as usize;
+        let name = c"fakeinit".as_ptr() as usize;
+        let queue = named("mq_open", call(libc::SYS_mq_open, &[name, flags, 0o600, 0]))?;
+        let queue = own(queue as i32);
+        let fd = queue.as_raw_fd() as usize;
+        // struct sigevent: the value, the signal, SIGEV_SIGNAL.
+        let mut event = [0i32; 16];
+        event[2] = Signal::SIGUSR1 as i32;
+        let ask = || call(libc::SYS_mq_notify, &[fd, event.as_ptr() as usize]);
+        let send = || {
+            let word = b"x".as_ptr() as usize;
+            call(libc::SYS_mq_timedsend, &[fd, word, 1, 0, 0])
+        };
+        let drain = || {
+            let mut room = [0u64; 1024];
+            call(
+                libc::SYS_mq_timedreceive,
+                &[fd, room.as_mut_ptr() as usize, 8192, 0, 0],
+            )
+        };
+        const SI_MESGQ: i32 = -3;
+        named("mq_notify", ask())?;
+        let child = spawn(|| i32::from(send().is_err()))?;
+        let got = received(Signal::SIGUSR1);
+        equal("a child's message", got, Ok((SI_MESGQ, child.as_raw())))?;
+        expect_success(child)?;
+        named("receive", drain())?;
+        let (reader, writer) = pipe().map_err(words)?;
+        let child = spawn(|| {
+            let asked = ask().is_ok() && write(&writer, b"x").is_ok();
+            i32::from(!asked || received(Signal::SIGUSR1) != Ok((SI_MESGQ, who.number)))
         })?;
         nix::unistd::read(&reader, &mut [0]).map_err(words)?;
-        equal("a child's", lock(&file), Ok(holder.as_raw()))?;
-        let all = std::fs::read_to_string("/proc/locks").map_err(words)?;
-        ensure(&all, all.contains(&format!("WRITE {holder} ")))?;
-        super::end(holder)?;
-        std::fs::remove_file(&path).map_err(words)
-    })
-}
-
-/// Memory that parent and child share.
-fn shared_words() -> Result<&'static [AtomicU32; 16], String> {
-    syscalls::shared_words().map_err(words)
-}
-
-const FUTEX_OWNER_DIED: u32 = 0x4000_0000;
-
-/// The lock of a process 1 that ends is marked; the test is outside, where that has another number.
-fn robust() -> Outcome {
-    let memory = shared_words()?;
-    child(|| {
-        enter(CONTEXT_NEW, FLAG_FAKEINIT, 0).map_err(words)?;
-        memory[0].store(gettid().as_raw() as u32, Ordering::SeqCst);
-        // struct robust_list_head: the list, the futex's distance from its entry, what is being taken.
-        let entry = &raw const memory[4] as usize;
-        let head = Box::leak(Box::new([entry, 0usize, 0usize]));
-        head[1] = (&raw const memory[0] as usize).wrapping_sub(entry);
-        let last = head.as_ptr() as usize;
-        memory[4].store(last as u32, Ordering::SeqCst);
-        memory[5].store((last >> 32) as u32, Ordering::SeqCst);
-        let arguments = [last, size_of_val(head), 0, 0, 0, 0];
-        syscall(libc::SYS_set_robust_list, arguments).map_err(words)?;
-        Ok(String::new())
-    })?;
-    let left = memory[0].load(Ordering::SeqCst);
-    equal("the word", left, FUTEX_OWNER_DIED)
-}
-
-/// A lock with priority inheritance is found to be held by process 1.
-fn priority() -> Outcome {
-    let memory = shared_words()?;
-    as_init(|_| {
-        memory[0].store(gettid().as_raw() as u32, Ordering::SeqCst);
-        in_child(|| {
-            let long_ago = [0i64, 1];
-            let arguments = [
-                &raw const memory[0] as usize,
-                libc::FUTEX_LOCK_PI as usize,
-                0,
-                long_ago.as_ptr() as usize,
-                0,
-                0,
-            ];
-            let waited = syscall(libc::SYS_futex, arguments);
-            equal("held by 1", waited, Err(Errno::ETIMEDOUT))?;
-            memory[0].store(getpid().as_raw() as u32 + 100_000, Ordering::SeqCst);
-            equal(
-                "held by nobody",
-                syscall(libc::SYS_futex, arguments),
-                Err(Errno::ESRCH),
-            )
-        })
-    })
-}
-
-/// Who made it, and who used it last.
-fn shared_memory() -> Outcome {
-    const IPC_STAT: usize = 2;
-    as_init(|_| {
-        let id = syscall(libc::SYS_shmget, [0, 4096, 0o1600, 0, 0, 0]).map_err(words)?;
-        in_child(|| {
-            // struct shmid_ds: behind permissions, size and three times are the two numbers.
-            let mut found = [0u32; 64];
-            let room = found.as_mut_ptr() as usize;
-            syscall(libc::SYS_shmctl, [id as usize, IPC_STAT, room, 0, 0, 0]).map_err(words)?;
-            let permissions = size_of::<libc::ipc_perm>() / 4;
-            equal("its maker", found[permissions + 2 + 6], 1)?;
-            let listed = std::fs::read_to_string("/proc/sysvipc/shm").map_err(words)?;
-            let line = listed.lines().nth(1).unwrap_or_default();
-            let maker = line.split_ascii_whitespace().nth(4);
-            equal("as listed", maker, Some("1"))
-        })
+        named("send", send())?;
+        expect_success(child).map_err(|text| format!("its own message: {text}"))
     })
 }

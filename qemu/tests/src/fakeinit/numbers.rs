@@ -2,135 +2,151 @@
 
 //! Which number process 1 has, and who has which number for it.
 
-use super::{as_init, end, expect_success, in_child, sleeper, spawn};
+use super::{
+    as_both, as_init, as_spectator, expect_success, in_child, named, sleeper, spawn, tell, told,
+};
 use crate::{
-    fixture::{child, ensure, enter, equal, words, Outcome},
-    syscalls::{self, own, syscall},
-    test, Test,
+    fixture::{child, ensure, enter, equal, get, signal, words, Outcome, Sitter},
+    syscalls::{self, own},
+    test,
+    visibility::call,
+    Test,
 };
 use nix::{
     errno::Errno,
     sys::{
-        signal::{kill, Signal},
+        signal::Signal,
         wait::{waitid, waitpid, Id, WaitPidFlag, WaitStatus},
     },
-    unistd::{getpgid, getpid, getppid, getsid, gettid, Pid},
+    unistd::{getpid, getppid, gettid, pipe, Pid},
 };
-use std::{os::fd::AsRawFd, sync::mpsc::channel, thread};
+use std::{fs, sync::mpsc::channel, thread};
 use vserver_uapi::*;
 
 pub const TESTS: &[Test] = &[
     test("fakeinit::own_number", 60, own_number),
-    test("fakeinit::no_number_without_it", 60, without),
-    test("fakeinit::children", 60, children),
-    test("fakeinit::threads", 60, threads),
-    test("fakeinit::wait", 60, wait),
-    test("fakeinit::look_ups", 60, look_ups),
-    test("fakeinit::pidfds", 60, pidfds),
-    test("fakeinit::scheduling", 60, scheduling),
-    test("fakeinit::new_process_numbers", 60, new_process_numbers),
+    test("fakeinit::numbers_of_children", 60, children),
+    test("fakeinit::numbers_of_threads", 60, threads),
+    test("fakeinit::exec_by_a_thread", 60, exec_by_thread),
+    test("fakeinit::numbers_seen_from_outside", 60, seen),
+    test("fakeinit::numbers_from_wait", 60, wait),
+    test("fakeinit::numbers_from_clone", 60, from_clone),
+    test("fakeinit::numbers_for_32_bits", 60, for_32_bits),
     test("fakeinit::core_names", 120, core_names),
 ];
 
 const ONE: Pid = Pid::from_raw(1);
-
-fn call(number: i64, arguments: &[usize]) -> Result<i64, Errno> {
-    let mut all = [0; 6];
-    all[..arguments.len()].copy_from_slice(arguments);
-    syscall(number, all)
-}
+const NOBODY: Pid = Pid::from_raw(0);
 
 fn own_number() -> Outcome {
-    as_init(|real| {
-        ensure("not 1 outside", real > 1)?;
-        equal("getpid", getpid(), ONE)?;
-        equal("gettid", gettid(), ONE)?;
-        // Its parent is not there for it.
-        equal("getppid", getppid(), Pid::from_raw(0))?;
+    let outside = getpid();
+    as_both(|who| {
+        ensure("not 1 outside", who.real > 1)?;
+        equal("getpid", getpid(), who.pid())?;
+        equal("gettid", gettid(), who.pid())?;
+        equal("set_tid_address", call(libc::SYS_set_tid_address, &[0]), {
+            Ok(i64::from(who.number))
+        })?;
+        // Its parent is not there for process 1; others are told.
+        let parent = if who.is_init() { NOBODY } else { outside };
+        equal("getppid", getppid(), parent)?;
+        let context = get(0).map(|info| info.context);
         equal(
-            "in a namespace's stead",
-            get_own_context()? >= CONTEXT_DYNAMIC_MIN,
-            true,
+            "a context",
+            context.map(|number| number > CONTEXT_MIN),
+            Ok(true),
         )
     })
 }
 
-fn get_own_context() -> Result<i32, String> {
-    crate::fixture::get(0)
-        .map(|info| info.context)
-        .map_err(words)
-}
-
-/// The control: in any other context all have the machine's numbers.
-fn without() -> Outcome {
-    child(|| {
-        let real = getpid();
-        let parent = getppid();
-        enter(CONTEXT_NEW, 0, 0).map_err(words)?;
-        equal("getpid", getpid(), real)?;
-        equal("getppid", getppid(), parent)?;
-        Ok(String::new())
-    })
-    .map(drop)
-}
-
 fn children() -> Outcome {
-    as_init(|real| {
-        let (reader, writer) = nix::unistd::pipe().map_err(words)?;
+    as_both(|who| {
+        let (reader, writer) = pipe().map_err(words)?;
         let child = spawn(|| {
-            let right = getppid() == ONE && getpid() != ONE;
-            let own = getpid().as_raw().to_ne_bytes();
-            let _ = nix::unistd::write(&writer, &own);
-            i32::from(!right)
+            let told = tell(&writer, getpid().as_raw()).and_then(|()| {
+                tell(&writer, gettid().as_raw())?;
+                tell(&writer, getppid().as_raw())
+            });
+            i32::from(told.is_err())
         })?;
         expect_success(child)?;
-        let mut own = [0; 4];
-        nix::unistd::read(&reader, &mut own).map_err(words)?;
+        let numbers = [told(&reader)?, told(&reader)?, told(&reader)?];
+        let number = child.as_raw();
         equal(
-            "what the child calls itself",
-            i32::from_ne_bytes(own),
-            child.as_raw(),
+            "what it is told",
+            numbers,
+            [number, number, who.pid().as_raw()],
         )?;
-        ensure("nobody has the real number", child.as_raw() != real)
+        ensure("nobody has the real number", number != who.real)
     })
 }
 
 fn threads() -> Outcome {
-    as_init(|_| {
+    let outside = getpid();
+    as_both(|who| {
         let (send, receive) = channel();
         let (go, wait) = channel::<()>();
         let thread = thread::spawn(move || {
             let told = (getpid(), gettid(), getppid());
-            let child = spawn(|| i32::from(getppid() != ONE)).and_then(expect_success);
+            let child = spawn(|| i32::from(getppid() != who.pid())).and_then(expect_success);
             let _ = send.send((told, child));
             let _ = wait.recv();
         });
         let ((pid, tid, ppid), child) = receive.recv().map_err(words)?;
-        child?;
-        equal("a thread's process", pid, ONE)?;
-        equal("its parent", ppid, Pid::from_raw(0))?;
-        ensure("a thread's number is its own", tid != ONE)?;
-        let tgkill = |group: i32, thread: i32| {
-            call(libc::SYS_tgkill, &[group as usize, thread as usize, 0]).map(drop)
-        };
-        equal("its thread", tgkill(1, tid.as_raw()), Ok(()))?;
-        equal("its first thread", tgkill(1, 1), Ok(()))?;
+        child.map_err(|text| format!("forked by a thread: {text}"))?;
+        equal("a thread's process", pid, who.pid())?;
         equal(
-            "the thread's group",
-            tgkill(tid.as_raw(), tid.as_raw()),
-            Err(Errno::ESRCH),
+            "its parent",
+            ppid,
+            if who.is_init() { NOBODY } else { outside },
         )?;
-        let status = std::fs::read_to_string(format!("/proc/1/task/{tid}/status"));
+        ensure(
+            "a thread's number is its own",
+            tid != who.pid() && tid.as_raw() > 1,
+        )?;
+        let tgkill = |group: Pid, thread: Pid| {
+            let numbers = [group.as_raw() as usize, thread.as_raw() as usize, 0];
+            call(libc::SYS_tgkill, &numbers).map(drop)
+        };
+        let nobody = Err(Errno::ESRCH);
+        equal("its thread", tgkill(who.pid(), tid), Ok(()))?;
+        equal("its first thread", tgkill(who.pid(), who.pid()), Ok(()))?;
+        equal("the thread's group", tgkill(tid, tid), nobody)?;
+        if who.is_init() {
+            let real = Pid::from_raw(who.real);
+            equal("by the real number", tgkill(real, tid), nobody)?;
+            equal("by both", tgkill(real, real), nobody)?;
+            equal("the first by it", tgkill(ONE, real), nobody)?;
+        }
+        let status = fs::read_to_string(format!("/proc/{}/task/{tid}/status", who.number));
         let status = status.map_err(words)?;
-        ensure("its status", status.contains("\nTgid:\t1\n"))?;
+        for line in [format!("\nTgid:\t{}\n", who.number), {
+            format!("\nPid:\t{tid}\n")
+        }] {
+            ensure(&status, status.contains(&line))?;
+        }
+        let mut names = Vec::new();
+        for entry in fs::read_dir(format!("/proc/{}/task", who.number)).map_err(words)? {
+            names.push(entry.map_err(words)?.file_name().into_string());
+        }
+        let expected = vec![Ok(who.number.to_string()), Ok(tid.to_string())];
+        equal("the threads", names, expected)?;
         go.send(()).map_err(words)?;
         thread.join().map_err(|_| "the thread died")?;
         Ok(())
-    })?;
-    // Another program that a thread becomes is the same process.
-    as_init(|_| {
-        let thread = thread::spawn(|| {
-            let words = [c"sh", c"-c", c"test $$ = 1"];
+    })
+}
+
+/// Another program that a thread becomes is the same process.
+fn exec_by_thread() -> Outcome {
+    as_both(|who| {
+        let test = format!(
+            "test $$ = {0} && read n rest < /proc/self/stat && test $n = $$ && sh -c 'test $PPID = {0}'",
+            who.number
+        );
+        let test = std::ffi::CString::new(test).map_err(words)?;
+        let thread = thread::spawn(move || {
+            let words = [c"sh", c"-c", test.as_c_str()];
             nix::unistd::execv(c"/bin/sh", &words).map(drop)
         });
         let _ = thread.join();
@@ -138,127 +154,88 @@ fn threads() -> Outcome {
     })
 }
 
+/// Outside there is no number 1 but the machine's: who sees all sees the real ones.
+fn seen() -> Outcome {
+    for flags in [FLAG_FAKEINIT, 0] {
+        let (reader, writer) = pipe().map_err(words)?;
+        let init = Sitter::new(CONTEXT_NEW, flags, || {
+            let (send, receive) = channel();
+            thread::spawn(move || {
+                let _ = send.send(gettid().as_raw());
+                loop {
+                    thread::park();
+                }
+            });
+            tell(&writer, receive.recv().map_err(words)?)?;
+            tell(&writer, sleeper()?.as_raw())
+        })?;
+        let (thread, sleeper) = (told(&reader)?, told(&reader)?);
+        for (what, pid) in [("process 1", init.pid), ("its child", sleeper)] {
+            equal(what, signal(init.context, pid, 0), Ok(1))?;
+        }
+        as_spectator(|| {
+            let line = |pid: i32, tid: i32, name: &str| {
+                let status = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status"));
+                let status = status.map_err(words)?;
+                let mut lines = status.lines();
+                let found = lines.find_map(|line| line.strip_prefix(&format!("{name}:\t")));
+                found
+                    .and_then(|text| text.parse::<i32>().ok())
+                    .ok_or(status.clone())
+            };
+            let real = init.pid;
+            equal("its thread", line(real, thread, "Pid")?, thread)?;
+            equal("the thread's process", line(real, thread, "Tgid")?, real)?;
+            equal("its own", line(real, real, "Pid")?, real)?;
+            equal("the child's parent", line(sleeper, sleeper, "PPid")?, real)?;
+            equal("the child's own", line(sleeper, sleeper, "NSpid")?, sleeper)
+        })?;
+        // The sleeper of the control does not end with it.
+        signal(init.context, sleeper, libc::SIGKILL).map_err(words)?;
+    }
+    Ok(())
+}
+
 fn wait() -> Outcome {
-    as_init(|real| {
+    as_both(|who| {
+        let exited = |pid: Pid, code: i32| Ok(WaitStatus::Exited(pid, code));
         let child = spawn(|| 3)?;
-        equal(
-            "waitpid",
-            waitpid(Pid::from_raw(-1), None),
-            Ok(WaitStatus::Exited(child, 3)),
-        )?;
+        let ended = waitpid(Pid::from_raw(-1), None);
+        equal("waitpid of any", ended, exited(child, 3))?;
         let child = spawn(|| 4)?;
+        let kind = WaitPidFlag::WEXITED;
+        // By si_pid.
+        equal("waitid", waitid(Id::Pid(child), kind), exited(child, 4))?;
+        let child = spawn(|| 5)?;
+        equal("waitid of any", waitid(Id::All, kind), exited(child, 5))?;
+        let child = spawn(|| 6)?;
+        let fd = call(libc::SYS_pidfd_open, &[child.as_raw() as usize, 0]);
+        let fd = own(named("pidfd_open", fd)? as i32);
         equal(
-            "waitid",
-            waitid(Id::Pid(child), WaitPidFlag::WEXITED),
-            Ok(WaitStatus::Exited(child, 4)),
+            "waitid of a descriptor",
+            waitid(Id::PIDFd(std::os::fd::AsFd::as_fd(&fd)), kind),
+            exited(child, 6),
         )?;
+        let nobody = Err(Errno::ECHILD);
+        equal("of none", waitpid(Pid::from_raw(-1), None), nobody)?;
+        equal("of itself", waitpid(who.pid(), None), nobody)?;
+        let real = Pid::from_raw(who.real);
+        equal("of the real number", waitpid(real, None), nobody)?;
         in_child(|| {
             // It is no child of its children, under either number.
-            equal("waitpid of 1", waitpid(ONE, None), Err(Errno::ECHILD))?;
-            let other = waitpid(Pid::from_raw(real), None);
-            equal("waitpid of the real number", other, Err(Errno::ECHILD))
+            equal("by a child", waitpid(who.pid(), None), nobody)?;
+            equal(
+                "of the real number, by a child",
+                waitpid(real, None),
+                nobody,
+            )
         })
     })
 }
 
-fn look_ups() -> Outcome {
-    as_init(|real| {
-        in_child(|| {
-            equal("kill", kill(ONE, None), Ok(()))?;
-            equal("getpgid", getpgid(Some(ONE)).is_ok(), true)?;
-            equal("getsid", getsid(Some(ONE)).is_ok(), true)?;
-            let gone =
-                |what: &str, result: Result<i64, Errno>| equal(what, result, Err(Errno::ESRCH));
-            let pid = real as usize;
-            gone("kill", call(libc::SYS_kill, &[pid, 0]))?;
-            gone("tkill", call(libc::SYS_tkill, &[pid, 0]))?;
-            gone("tgkill", call(libc::SYS_tgkill, &[pid, pid, 0]))?;
-            gone("getpgid", call(libc::SYS_getpgid, &[pid]))?;
-            gone("getsid", call(libc::SYS_getsid, &[pid]))?;
-            gone("setpgid", call(libc::SYS_setpgid, &[pid, 0]))?;
-            gone("pidfd_open", call(libc::SYS_pidfd_open, &[pid, 0]))?;
-            gone("get_robust_list", {
-                let mut out = [0usize; 2];
-                let address = out.as_mut_ptr() as usize;
-                call(libc::SYS_get_robust_list, &[pid, address, address + 8])
-            })
-        })
-    })
-}
-
-/// The lines of a pidfd's fdinfo.
-fn fdinfo(fd: &impl AsRawFd) -> Result<String, String> {
-    std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).map_err(words)
-}
-
-fn pidfds() -> Outcome {
-    as_init(|_| {
-        in_child(|| {
-            let fd = own(call(libc::SYS_pidfd_open, &[1, 0]).map_err(words)? as i32);
-            let told = fdinfo(&fd)?;
-            ensure(
-                &told,
-                told.contains("Pid:\t1\n") && told.contains("NSpid:\t1\n"),
-            )?;
-            let send = [fd.as_raw_fd() as usize, 0, 0, 0];
-            call(libc::SYS_pidfd_send_signal, &send).map_err(words)?;
-            // struct pidfd_info: mask, cgroup, pid, tgid, ppid.
-            let mut info = [0u32; 16];
-            info[0] = 1;
-            let command = 0xc000_ff0b_u32 | (64 << 16);
-            syscalls::ioctl(&fd, command, &mut info).map_err(words)?;
-            equal("pidfd_info", [info[4], info[5], info[6]], [1, 1, 0])
-        })
-    })
-}
-
-fn scheduling() -> Outcome {
-    as_init(|real| {
-        in_child(|| {
-            let limit = [64u64, 64];
-            let address = limit.as_ptr() as usize;
-            let prlimit = |pid: usize| {
-                call(
-                    libc::SYS_prlimit64,
-                    &[pid, libc::RLIMIT_CORE as usize, address, 0],
-                )
-            };
-            let nice = |pid: usize| call(libc::SYS_setpriority, &[0, pid, 5]);
-            let ask = |pid: usize| call(libc::SYS_getpriority, &[0, pid]);
-            let policy = |pid: usize| call(libc::SYS_sched_getscheduler, &[pid]);
-            let ioprio = |pid: usize| call(libc::SYS_ioprio_get, &[1, pid]);
-            let mut mask = [0usize; 16];
-            let room = mask.as_mut_ptr() as usize;
-            let affinity = |pid: usize| {
-                call(
-                    libc::SYS_sched_getaffinity,
-                    &[pid, size_of_val(&[0usize; 16]), room],
-                )
-            };
-            for pid in [1, real as usize] {
-                let there = pid == 1;
-                equal("prlimit", prlimit(pid).is_ok(), there)?;
-                equal("setpriority", nice(pid).is_ok(), there)?;
-                equal("getpriority", ask(pid).ok(), there.then_some(15))?;
-                equal("sched_getscheduler", policy(pid).is_ok(), there)?;
-                equal("ioprio_get", ioprio(pid).is_ok(), there)?;
-                equal("sched_getaffinity", affinity(pid).is_ok(), there)?;
-            }
-            Ok(())
-        })?;
-        // It was this very process.
-        let mut limit = [0u64; 2];
-        let address = limit.as_mut_ptr() as usize;
-        let arguments = [0, libc::RLIMIT_CORE as usize, 0, address];
-        call(libc::SYS_prlimit64, &arguments).map_err(words)?;
-        equal("the limit", limit, [64, 64])?;
-        equal("the priority", call(libc::SYS_getpriority, &[0, 0]), Ok(15))
-    })
-}
-
-/// clone() tells the child's number in three places.
-fn new_process_numbers() -> Outcome {
-    as_init(|_| {
+/// clone() tells the child's number in three places, of a thread's as of a process's.
+fn from_clone() -> Outcome {
+    as_both(|_| {
         let mut told = 0i32;
         let mut own = 0i32;
         let flags = libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_SETTID | libc::SIGCHLD;
@@ -271,12 +248,11 @@ fn new_process_numbers() -> Outcome {
         ];
         match call(libc::SYS_clone, &arguments).map_err(words)? {
             0 => {
-                let told = (&raw const own).cast::<i32>();
-                let told = std::hint::black_box(told);
-                let right = syscalls::read_i32(told) == gettid().as_raw();
+                let right = syscalls::read_i32(&raw const own) == gettid().as_raw();
                 syscalls::exit_now(i32::from(!right))
             }
             pid => {
+                let told = syscalls::read_i32(&raw const told);
                 equal("parent_tid", i64::from(told), pid)?;
                 expect_success(Pid::from_raw(pid as i32))
             }
@@ -284,33 +260,56 @@ fn new_process_numbers() -> Outcome {
     })
 }
 
+const GETPID_32: u32 = 20;
+const KILL_32: u32 = 37;
+const GETPPID_32: u32 = 64;
+const GETTID_32: u32 = 224;
+
+fn for_32_bits() -> Outcome {
+    as_both(|who| {
+        let ask = |number: u32| syscalls::syscall_32(number, [0; 4]);
+        equal("getpid", ask(GETPID_32), Ok(who.number))?;
+        equal("gettid", ask(GETTID_32), Ok(who.number))?;
+        in_child(|| {
+            equal("getppid", ask(GETPPID_32), Ok(who.number))?;
+            let kill = |pid: i32| syscalls::syscall_32(KILL_32, [pid as u32, 0, 0, 0]);
+            equal("kill", kill(who.number), Ok(0))?;
+            let real = if who.is_init() {
+                Err(Errno::ESRCH)
+            } else {
+                Ok(0)
+            };
+            equal("the real number", kill(who.real), real)
+        })
+    })
+}
+
 /// `%p` is the number inside, `%P` the machine's.
 fn core_names() -> Outcome {
     const PATTERN: &str = "/proc/sys/kernel/core_pattern";
-    let before = std::fs::read_to_string(PATTERN).map_err(words)?;
-    std::fs::write(PATTERN, "/tmp/core.%p.%P").map_err(words)?;
-    let outcome = child(|| {
-        let real = getpid().as_raw();
-        let child = spawn(|| {
-            let _ = enter(CONTEXT_NEW, FLAG_FAKEINIT, 0);
+    let before = fs::read_to_string(PATTERN).map_err(words)?;
+    fs::write(PATTERN, "/tmp/core.%p.%P").map_err(words)?;
+    let crash = |flags: u32| {
+        let pid = spawn(|| {
             let unlimited = nix::sys::resource::RLIM_INFINITY;
             let core = nix::sys::resource::Resource::RLIMIT_CORE;
             let _ = nix::sys::resource::setrlimit(core, unlimited, unlimited);
+            let _ = enter(CONTEXT_NEW, flags, 0);
             syscalls::crash()
         })?;
-        ensure("another one", child.as_raw() != real)?;
-        let ended = waitpid(child, None).map_err(words)?;
-        equal(
-            "the crash",
-            ended,
-            WaitStatus::Signaled(child, Signal::SIGSEGV, true),
-        )?;
-        let file = format!("/tmp/core.1.{child}");
-        let found = std::fs::remove_file(&file);
-        found.map_err(|error| format!("{file}: {error}"))?;
-        Ok(String::new())
+        let ended = waitpid(pid, None).map_err(words)?;
+        let expected = WaitStatus::Signaled(pid, Signal::SIGSEGV, true);
+        equal("the crash", ended, expected)?;
+        let number = if flags == 0 { pid } else { ONE };
+        let file = format!("/tmp/core.{number}.{pid}");
+        fs::remove_file(&file).map_err(|error| format!("{file}: {error}"))
+    };
+    let outcome = child(|| {
+        crash(FLAG_FAKEINIT)?;
+        crash(0).map(|()| String::new())
     });
-    std::fs::write(PATTERN, before.trim()).map_err(words)?;
+    fs::write(PATTERN, before.trim()).map_err(words)?;
     outcome.map(drop)?;
-    as_init(|_| sleeper().and_then(end))
+    // A child of process 1 has its own number for both.
+    as_init(|_| sleeper().and_then(super::end))
 }

@@ -1,199 +1,301 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which signals reach process 1.
+//! Which signals from inside reach process 1.
 
-use super::{as_init, expect_success, in_child, spawn};
+use super::{as_anybody, as_both, as_init, end, in_child, named, sleeper, spawn};
 use crate::{
-    fixture::{child, enter, equal, open_context, signal, words, Outcome, Sitter},
-    syscalls::{self, syscall},
-    test, Test,
+    fixture::{ensure, equal, words, Outcome},
+    syscalls::{self, own},
+    test,
+    visibility::call,
+    Test,
 };
 use nix::{
+    errno::Errno,
     sys::{
-        signal::{SaFlags, SigAction, SigHandler, SigSet, Signal},
-        wait::{waitpid, WaitPidFlag, WaitStatus},
+        signal::{SigSet, Signal},
+        wait::{waitpid, WaitStatus},
     },
-    unistd::Pid,
+    unistd::{getpid, gettid, Pid},
 };
-use std::sync::atomic::{AtomicU64, Ordering};
-use vserver_uapi::*;
+use std::{
+    os::fd::AsRawFd,
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc::channel,
+    },
+    thread,
+};
 
 pub const TESTS: &[Test] = &[
-    test("fakeinit::signals_without_a_handler", 60, without_handler),
+    test("fakeinit::signals_without_a_handler", 120, without_handler),
+    test("fakeinit::signals_by_descriptor", 60, by_descriptor),
+    test("fakeinit::signals_to_a_thread", 60, to_a_thread),
+    test("fakeinit::signals_of_its_own", 60, of_its_own),
     test("fakeinit::signals_with_a_handler", 60, with_handler),
-    test("fakeinit::signals_from_outside", 60, from_outside),
-    test("fakeinit::signals_to_all", 60, to_all),
+    test("fakeinit::signals_with_a_handler_once", 60, handler_once),
+    test("fakeinit::signals_of_the_kernel", 60, of_the_kernel),
     test("fakeinit::a_crash", 60, crash),
 ];
 
-fn send(pid: i32, number: i32) -> bool {
-    syscall(libc::SYS_kill, [pid as usize, number as usize, 0, 0, 0, 0]).is_ok()
+const SIGNALS: std::ops::RangeInclusive<i32> = 1..=64;
+
+fn send(pid: i32, number: i32) -> Result<(), Errno> {
+    call(libc::SYS_kill, &[pid as usize, number as usize]).map(drop)
 }
 
-/// Nothing that comes from inside ends or stops it. Others it does.
+/// Takes all handlers away that the language's runtime has set.
+fn all_default() {
+    for number in SIGNALS {
+        let _ = syscalls::set_handler(number, libc::SIG_DFL);
+    }
+}
+
+/// What a signal does to who has no handler for it.
+fn default_end(number: i32) -> Result<Option<bool>, String> {
+    let child = sleeper()?;
+    named("sent", send(child.as_raw(), number))?;
+    // What does nothing does nothing: it is still there for the next one.
+    let does_nothing = [
+        libc::SIGCHLD,
+        libc::SIGCONT,
+        libc::SIGURG,
+        libc::SIGWINCH,
+        // Who has no shell to go on by is not stopped by these.
+        libc::SIGTSTP,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+    ];
+    if does_nothing.contains(&number) {
+        end(child)?;
+        return Ok(None);
+    }
+    // Real-time signals have no name in the wrapper of this call.
+    let mut status = 0i32;
+    let room = (&raw mut status) as usize;
+    let wait = [child.as_raw() as usize, room, libc::WUNTRACED as usize, 0];
+    named("wait4", call(libc::SYS_wait4, &wait))?;
+    let status = syscalls::read_i32(&raw const status);
+    if libc::WIFSTOPPED(status) {
+        equal("stopped by", libc::WSTOPSIG(status), number)?;
+        end(child)?;
+        return Ok(Some(true));
+    }
+    ensure("ended by a signal", libc::WIFSIGNALED(status))?;
+    equal("ended by", libc::WTERMSIG(status), number)?;
+    Ok(Some(false))
+}
+
+/// Nothing that comes from inside ends or stops process 1; anybody else it does.
 fn without_handler() -> Outcome {
     as_init(|_| {
+        all_default();
         in_child(|| {
-            for number in 1..=64 {
-                equal("sent", send(1, number), true)?;
+            for number in SIGNALS {
+                equal(&format!("kill, {number}"), send(1, number), Ok(()))?;
+                let number = number as usize;
+                let sent = call(libc::SYS_tgkill, &[1, 1, number]).map(drop);
+                equal(&format!("tgkill, {number}"), sent, Ok(()))?;
+                let sent = call(libc::SYS_tkill, &[1, number]).map(drop);
+                equal(&format!("tkill, {number}"), sent, Ok(()))?;
+                let mut info = [0i32; 32];
+                // SI_QUEUE
+                info[2] = -1;
+                let info = info.as_ptr() as usize;
+                let sent = call(libc::SYS_rt_sigqueueinfo, &[1, number, info]).map(drop);
+                equal(&format!("rt_sigqueueinfo, {number}"), sent, Ok(()))?;
             }
             Ok(())
         })?;
-        // It would be stopped or dead by now; and a child is.
-        let child = super::sleeper()?;
-        equal("to a child", send(child.as_raw(), libc::SIGTERM), true)?;
-        let ended = waitpid(child, None).map_err(words)?;
-        equal(
-            "a child",
-            ended,
-            WaitStatus::Signaled(child, Signal::SIGTERM, false),
-        )?;
-        equal("to itself", send(1, libc::SIGKILL), true)
+        // It would be stopped or dead by now, as a child is.
+        for number in [libc::SIGKILL, libc::SIGSTOP, libc::SIGTERM] {
+            ensure("a child", default_end(number)?.is_some())?;
+        }
+        equal("still process 1", getpid(), Pid::from_raw(1))
+    })?;
+    // The control: all of the others, the first of a context included, end or stop.
+    as_anybody(|_| {
+        all_default();
+        for number in SIGNALS {
+            let stopped = default_end(number)?;
+            let expected = number == libc::SIGSTOP;
+            ensure(
+                &format!("{number}"),
+                stopped.is_none_or(|stopped| stopped == expected),
+            )?;
+        }
+        Ok(())
+    })?;
+    let first = super::as_anybody(|_| {
+        let own = getpid().as_raw();
+        in_child(|| named("kill", send(own, libc::SIGKILL)))
+    });
+    ensure(
+        "the first one of a context without",
+        first.is_err_and(|text| text.contains("SIGKILL")),
+    )
+}
+
+fn by_descriptor() -> Outcome {
+    as_init(|_| {
+        all_default();
+        in_child(|| {
+            let fd = named("pidfd_open", call(libc::SYS_pidfd_open, &[1, 0]))?;
+            let fd = own(fd as i32);
+            for number in SIGNALS {
+                let arguments = [fd.as_raw_fd() as usize, number as usize, 0, 0];
+                let sent = call(libc::SYS_pidfd_send_signal, &arguments);
+                equal(&format!("{number}"), sent, Ok(0))?;
+            }
+            Ok(())
+        })
+    })
+}
+
+/// To one thread of several.
+fn to_a_thread() -> Outcome {
+    as_init(|_| {
+        all_default();
+        let (send, receive) = channel();
+        let (go, wait) = channel::<()>();
+        let thread = thread::spawn(move || {
+            let _ = send.send(gettid().as_raw() as usize);
+            let _ = wait.recv();
+        });
+        let tid = receive.recv().map_err(words)?;
+        in_child(|| {
+            for number in SIGNALS {
+                let number = number as usize;
+                let sent = call(libc::SYS_tgkill, &[1, tid, number]);
+                equal("tgkill", sent, Ok(0))?;
+                let sent = call(libc::SYS_tkill, &[tid, number]);
+                equal("tkill", sent, Ok(0))?;
+            }
+            Ok(())
+        })?;
+        go.send(()).map_err(words)?;
+        thread.join().map_err(|_| "the thread died".to_string())
+    })
+}
+
+/// What it sends to itself, and what the kernel sends for what it does.
+fn of_its_own() -> Outcome {
+    as_init(|_| {
+        all_default();
+        for number in SIGNALS {
+            named("to itself", send(1, number))?;
+            let thread = call(libc::SYS_tkill, &[1, number as usize]);
+            named("to its thread", thread)?;
+        }
+        equal("still process 1", getpid(), Pid::from_raw(1))
     })
 }
 
 static CAUGHT: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn catch(number: i32) {
-    CAUGHT.fetch_or(1 << number, Ordering::SeqCst);
+    CAUGHT.fetch_or(1 << (number - 1), Ordering::SeqCst);
+}
+
+/// All that a program may have a handler for; two belong to the C library.
+fn catchable() -> impl Iterator<Item = i32> {
+    SIGNALS.filter(|number| ![libc::SIGKILL, libc::SIGSTOP, 32, 33, 34].contains(number))
 }
 
 fn with_handler() -> Outcome {
-    let caught = [
-        Signal::SIGHUP,
-        Signal::SIGINT,
-        Signal::SIGTERM,
-        Signal::SIGUSR1,
-        Signal::SIGUSR2,
-        Signal::SIGPWR,
-        Signal::SIGWINCH,
-    ];
-    as_init(|_| {
-        let action = SigAction::new(
-            SigHandler::Handler(catch),
-            SaFlags::SA_RESTART,
-            SigSet::empty(),
-        );
-        for signal in caught {
-            syscalls::set_action(signal, &action).map_err(words)?;
+    as_both(|who| {
+        CAUGHT.store(0, Ordering::SeqCst);
+        let handler = catch as extern "C" fn(i32) as libc::sighandler_t;
+        for number in catchable() {
+            let set = syscalls::set_handler(number, handler);
+            named(&format!("handler of {number}"), set)?;
         }
-        let all: u64 = caught.iter().map(|signal| 1u64 << *signal as u64).sum();
         in_child(|| {
-            for signal in caught {
-                equal("sent", send(1, signal as i32), true)?;
+            for number in catchable() {
+                named("sent", send(who.number, number))?;
             }
             Ok(())
         })?;
-        equal("caught", CAUGHT.load(Ordering::SeqCst), all)
+        let all: u64 = catchable().map(|number| 1 << (number - 1)).sum();
+        let caught = CAUGHT.load(Ordering::SeqCst);
+        equal("caught", format!("{caught:#x}"), format!("{all:#x}"))
     })
 }
 
-/// A process 1 that sits, and its context.
-fn init() -> Result<(Pid, i32), String> {
-    let sitter = Sitter::new(CONTEXT_NEW, FLAG_FAKEINIT, || Ok(()))?;
-    let found = (Pid::from_raw(sitter.pid), sitter.context);
-    // It is to be ended by signals.
-    std::mem::forget(sitter);
-    Ok(found)
+/// One that has a handler only for a while, and one that waits for a signal that it blocks.
+fn handler_once() -> Outcome {
+    as_init(|_| {
+        all_default();
+        CAUGHT.store(0, Ordering::SeqCst);
+        let handler = catch as extern "C" fn(i32) as libc::sighandler_t;
+        for (set, caught) in [(handler, true), (libc::SIG_DFL, false), (handler, true)] {
+            named("set", syscalls::set_handler(libc::SIGTERM, set))?;
+            CAUGHT.store(0, Ordering::SeqCst);
+            in_child(|| named("sent", send(1, libc::SIGTERM)))?;
+            equal("caught", CAUGHT.load(Ordering::SeqCst) != 0, caught)?;
+        }
+        named("set", syscalls::set_handler(libc::SIGTERM, libc::SIG_DFL))?;
+        let mut set = SigSet::empty();
+        set.add(Signal::SIGTERM);
+        set.add(Signal::SIGINT);
+        set.thread_block().map_err(words)?;
+        in_child(|| named("sent", send(1, libc::SIGTERM)))?;
+        equal("waited for", set.wait(), Ok(Signal::SIGTERM))?;
+        // Let through, it does nothing.
+        in_child(|| named("sent", send(1, libc::SIGINT)))?;
+        set.thread_unblock().map_err(words)?;
+        equal("still process 1", getpid(), Pid::from_raw(1))
+    })
 }
 
-fn from_outside() -> Outcome {
-    for number in [libc::SIGKILL, libc::SIGTERM, libc::SIGHUP, libc::SIGSEGV] {
-        let (pid, context) = init()?;
-        equal("sent", signal(context, SIGNAL_INIT, number), Ok(1))?;
-        match waitpid(pid, None).map_err(words)? {
-            WaitStatus::Signaled(_, by, _) => equal("ended by", by as i32, number)?,
-            other => return Err(format!("{number}: {other:?}")),
+/// A pipe without a reader, a timer, a limit.
+fn of_the_kernel() -> Outcome {
+    let tries = |_: i32| {
+        all_default();
+        let (reader, writer) = nix::unistd::pipe().map_err(words)?;
+        drop(reader);
+        let written = nix::unistd::write(&writer, b"x");
+        equal("a pipe without a reader", written, Err(Errno::EPIPE))
+    };
+    let alarm = |_: i32| {
+        all_default();
+        // Repeated, in microseconds: the sleep is longer than many of them.
+        let time = [0i64, 1000, 0, 1000];
+        let set = [libc::ITIMER_REAL as usize, time.as_ptr() as usize, 0];
+        named("a timer", call(libc::SYS_setitimer, &set))?;
+        thread::sleep(std::time::Duration::from_millis(50));
+        Ok(())
+    };
+    as_init(tries)?;
+    as_init(alarm)?;
+    for (run, signal) in [
+        (&tries as &dyn Fn(i32) -> Outcome, "SIGPIPE"),
+        (&alarm, "SIGALRM"),
+    ] {
+        let outcome = as_anybody(run);
+        let ended = outcome.as_ref().is_err_and(|text| text.contains(signal));
+        ensure(&format!("the control, {signal}: {outcome:?}"), ended)?;
+    }
+    Ok(())
+}
+
+/// A fault of its own ends it: it cannot go on.
+fn crash() -> Outcome {
+    for handlers in [true, false] {
+        for flags in [vserver_uapi::FLAG_FAKEINIT, 0] {
+            let init = spawn(|| {
+                if !handlers {
+                    all_default();
+                }
+                let context = vserver_uapi::CONTEXT_NEW;
+                let _ = crate::fixture::enter(context, flags, 0);
+                syscalls::crash()
+            })?;
+            match waitpid(init, None).map_err(words)? {
+                WaitStatus::Signaled(_, Signal::SIGSEGV, _) => {}
+                other => return Err(format!("{other:?}")),
+            }
         }
     }
-    let (pid, context) = init()?;
-    equal("stop", signal(context, SIGNAL_INIT, libc::SIGSTOP), Ok(1))?;
-    equal(
-        "stopped",
-        waitpid(pid, Some(WaitPidFlag::WUNTRACED)),
-        Ok(WaitStatus::Stopped(pid, Signal::SIGSTOP)),
-    )?;
-    equal("go on", signal(context, SIGNAL_INIT, libc::SIGCONT), Ok(1))?;
-    let goes_on = waitpid(pid, Some(WaitPidFlag::WCONTINUED));
-    equal("goes on", goes_on, Ok(WaitStatus::Continued(pid)))?;
-    // What it ignores anyway does not make it mortal.
-    equal(
-        "ignored",
-        signal(context, SIGNAL_INIT, libc::SIGCHLD),
-        Ok(1),
-    )?;
-    let fd = open_context(context).map_err(words)?;
-    equal(
-        "alive",
-        crate::fixture::status(&fd).map(|status| status.init),
-        Ok(INIT_RUNNING),
-    )?;
-    equal(
-        "by number",
-        signal(context, pid.as_raw(), libc::SIGKILL),
-        Ok(1),
-    )?;
-    waitpid(pid, None).map(drop).map_err(words)
-}
-
-/// Also those of contexts inside.
-fn to_all() -> Outcome {
-    child(|| {
-        let (reader, writer) = nix::unistd::pipe().map_err(words)?;
-        let init = spawn(|| {
-            let Ok(entered) = enter(CONTEXT_NEW, FLAG_FAKEINIT, 0) else {
-                return 1;
-            };
-            for inner in [false, true] {
-                let _ = spawn(|| {
-                    if inner && enter(CONTEXT_NEW, 0, 0).is_err() {
-                        return 1;
-                    }
-                    let _ = nix::unistd::write(&writer, b"x");
-                    loop {
-                        nix::unistd::pause();
-                    }
-                });
-            }
-            let _ = nix::unistd::write(&writer, &entered.context.to_ne_bytes());
-            loop {
-                nix::unistd::pause();
-            }
-        })?;
-        let mut context = 0;
-        let mut ready = 0;
-        while ready < 2 || context == 0 {
-            let mut room = [0; 4];
-            match nix::unistd::read(&reader, &mut room[..1]).map_err(words)? {
-                1 if room[0] == b'x' => ready += 1,
-                _ => {
-                    nix::unistd::read(&reader, &mut room[1..]).map_err(words)?;
-                    context = i32::from_ne_bytes(room);
-                }
-            }
-        }
-        let fd = open_context(context).map_err(words)?;
-        equal("asked", signal(context, SIGNAL_ALL, 0), Ok(3))?;
-        equal("killed", signal(context, SIGNAL_ALL, libc::SIGKILL), Ok(3))?;
-        waitpid(init, None).map_err(words)?;
-        super::end::until_empty(&fd)?;
-        Ok(String::new())
-    })
-    .map(drop)?;
     crate::fixture::until_empty()
-}
-
-fn crash() -> Outcome {
-    child(|| {
-        let init = spawn(|| {
-            let _ = enter(CONTEXT_NEW, FLAG_FAKEINIT, 0);
-            syscalls::crash()
-        })?;
-        match waitpid(init, None).map_err(words)? {
-            WaitStatus::Signaled(_, Signal::SIGSEGV, _) => Ok(String::new()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .map(drop)?;
-    as_init(|_| expect_success(spawn(|| 0)?))
 }
