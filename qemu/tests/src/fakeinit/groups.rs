@@ -2,7 +2,9 @@
 
 //! Process groups, sessions and terminals of process 1.
 
-use super::{as_both, as_init, as_spectator, end, expect_success, in_child, named, sleeper, spawn};
+use super::{
+    as_both, as_init, as_spectator, end, expect_success, in_child, named, sleeper, spawn, Who,
+};
 use crate::{
     fixture::{ensure, equal, words, Outcome, Sitter},
     syscalls::{self, ioctl, ioctl_address},
@@ -20,7 +22,7 @@ use nix::{
     },
     unistd::{getpgid, getpgrp, getpid, getsid, setpgid, setsid, tcgetpgrp, tcsetpgrp, Pid},
 };
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use vserver_uapi::*;
 
 pub const TESTS: &[Test] = &[
@@ -28,6 +30,7 @@ pub const TESTS: &[Test] = &[
     test("fakeinit::groups_in_proc", 60, in_proc),
     test("fakeinit::groups_of_others", 60, of_others),
     test("fakeinit::controlling_terminal", 60, terminal),
+    test("fakeinit::terminal_by_opening", 60, terminal_by_opening),
     test("fakeinit::terminal_of_others", 60, terminal_of_others),
     test("fakeinit::signals_to_its_group", 60, to_its_group),
     test("fakeinit::signals_to_everybody", 60, to_everybody),
@@ -150,45 +153,69 @@ fn session_of(terminal: &OwnedFd) -> Result<i32, Errno> {
     Ok(session)
 }
 
+/// Begins a session on a terminal; what hangs it up in the end does not matter.
+fn session() -> Result<(OwnedFd, OwnedFd), String> {
+    named("SIGHUP", syscalls::set_handler(libc::SIGHUP, libc::SIG_IGN))?;
+    named("setsid", setsid())?;
+    pair()
+}
+
 fn terminal() -> Outcome {
     as_both(|who| {
-        let one = who.pid();
-        named("setsid", setsid())?;
-        let (terminal, _master) = pair()?;
+        let (terminal, _master) = session()?;
         let controlling = ioctl_address(&terminal, libc::TIOCSCTTY as u32, 0);
         named("TIOCSCTTY", controlling)?;
-        equal("tcgetpgrp", tcgetpgrp(&terminal), Ok(one))?;
-        equal("tcgetsid", session_of(&terminal), Ok(who.number))?;
-        in_child(|| {
-            equal("for a child", tcgetpgrp(&terminal), Ok(one))?;
-            equal("for a child", session_of(&terminal), Ok(who.number))?;
-            let foreground = stat(who.number)?[5].clone();
-            equal("in /proc", foreground, who.number.to_string())
-        })?;
-        // From the background it may set the terminal's group if it ignores the question.
-        named(
-            "SIGTTOU",
-            syscalls::set_handler(libc::SIGTTOU, libc::SIG_IGN),
-        )?;
-        let child = sleeper()?;
-        named("a group", setpgid(child, child))?;
-        named("the child's", tcsetpgrp(&terminal, child))?;
-        equal("the child's", tcgetpgrp(&terminal), Ok(child))?;
-        if who.is_init() {
-            let real = tcsetpgrp(&terminal, Pid::from_raw(who.real));
-            equal("the real number", real, Err(Errno::ESRCH))?;
-        }
-        named("its own again", tcsetpgrp(&terminal, one))?;
-        equal("its own again", tcgetpgrp(&terminal), Ok(one))?;
-        end(child)
+        use_terminal(who, &terminal)
     })
+}
+
+/// The first terminal that the leader of a session opens becomes its own, as init's console does.
+fn terminal_by_opening() -> Outcome {
+    as_both(|who| {
+        let (terminal, _master) = session()?;
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", terminal.as_raw_fd()));
+        let path = path.map_err(words)?;
+        let before = tcgetpgrp(&terminal);
+        equal("none yet", before, Err(Errno::ENOTTY))?;
+        let terminal = named("open", open(&path, OFlag::O_RDWR, Mode::empty()))?;
+        use_terminal(who, &terminal)?;
+        let own = named("/dev/tty", open("/dev/tty", OFlag::O_RDWR, Mode::empty()))?;
+        equal("/dev/tty", tcgetpgrp(&own), Ok(who.pid()))
+    })
+}
+
+fn use_terminal(who: Who, terminal: &OwnedFd) -> Outcome {
+    let one = who.pid();
+    equal("tcgetpgrp", tcgetpgrp(terminal), Ok(one))?;
+    equal("tcgetsid", session_of(terminal), Ok(who.number))?;
+    in_child(|| {
+        equal("for a child", tcgetpgrp(terminal), Ok(one))?;
+        equal("for a child", session_of(terminal), Ok(who.number))?;
+        let foreground = stat(who.number)?[5].clone();
+        equal("in /proc", foreground, who.number.to_string())
+    })?;
+    // From the background it may set the terminal's group if it ignores the question.
+    named(
+        "SIGTTOU",
+        syscalls::set_handler(libc::SIGTTOU, libc::SIG_IGN),
+    )?;
+    let child = sleeper()?;
+    named("a group", setpgid(child, child))?;
+    named("the child's", tcsetpgrp(terminal, child))?;
+    equal("the child's", tcgetpgrp(terminal), Ok(child))?;
+    if who.is_init() {
+        let real = tcsetpgrp(terminal, Pid::from_raw(who.real));
+        equal("the real number", real, Err(Errno::ESRCH))?;
+    }
+    named("its own again", tcsetpgrp(terminal, one))?;
+    equal("its own again", tcgetpgrp(terminal), Ok(one))?;
+    end(child)
 }
 
 /// A session of the host's on a terminal that a process 1 has been given.
 fn terminal_of_others() -> Outcome {
     in_child(|| {
-        named("setsid", setsid())?;
-        let (terminal, _master) = pair()?;
+        let (terminal, _master) = session()?;
         let controlling = ioctl_address(&terminal, libc::TIOCSCTTY as u32, 0);
         named("TIOCSCTTY", controlling)?;
         let host = getpid();
