@@ -9,6 +9,7 @@ mod handles;
 mod holders;
 mod messages;
 mod names;
+mod namespaces;
 mod numbers;
 mod orphans;
 mod proc;
@@ -16,6 +17,7 @@ mod races;
 mod reboot;
 mod signals;
 mod signals_outside;
+mod tracing;
 
 use crate::{
     fixture::{child, enter, words, Outcome},
@@ -38,6 +40,8 @@ pub fn tests() -> impl Iterator<Item = &'static [Test]> {
         holders::TESTS,
         proc::TESTS,
         names::TESTS,
+        namespaces::TESTS,
+        tracing::TESTS,
         entering::TESTS,
         signals::TESTS,
         signals_outside::TESTS,

@@ -18,7 +18,7 @@ use nix::{
     sys::{
         signal::{kill, SigSet, Signal},
         stat::Mode,
-        wait::{waitpid, WaitStatus},
+        wait::{waitid, waitpid, Id, WaitPidFlag, WaitStatus},
     },
     unistd::{getpgid, getpgrp, getpid, getsid, setpgid, setsid, tcgetpgrp, tcsetpgrp, Pid},
 };
@@ -27,6 +27,7 @@ use vserver_uapi::*;
 
 pub const TESTS: &[Test] = &[
     test("fakeinit::groups_and_sessions", 60, groups),
+    test("fakeinit::groups_by_number", 60, by_number),
     test("fakeinit::groups_in_proc", 60, in_proc),
     test("fakeinit::groups_of_others", 60, of_others),
     test("fakeinit::controlling_terminal", 60, terminal),
@@ -74,6 +75,46 @@ fn groups() -> Outcome {
         end(child)
     })
 }
+
+/// What is done to a group by its number.
+fn by_number() -> Outcome {
+    const PRIO_PGRP: usize = 1;
+    const IOPRIO_WHO_PGRP: usize = 2;
+    const F_OWNER_PGRP: i32 = 2;
+    as_both(|who| {
+        setpgid(NOBODY, NOBODY).map_err(words)?;
+        let number = who.number as usize;
+        let child = spawn(|| 5)?;
+        let group = waitid(Id::PGid(who.pid()), WaitPidFlag::WEXITED);
+        equal("waitid", group, Ok(WaitStatus::Exited(child, 5)))?;
+        in_child(|| {
+            let nice = |pid: usize| call(libc::SYS_getpriority, &[PRIO_PGRP, pid]);
+            let ioprio = |pid: usize| call(libc::SYS_ioprio_get, &[IOPRIO_WHO_PGRP, pid]);
+            named("getpriority", nice(number))?;
+            named("ioprio_get", ioprio(number))?;
+            let (reader, _writer) = nix::unistd::pipe().map_err(words)?;
+            let fd = reader.as_raw_fd() as usize;
+            let mut owner = [F_OWNER_PGRP, who.number];
+            let address = owner.as_mut_ptr() as usize;
+            let own = |command: i32| call(libc::SYS_fcntl, &[fd, command as usize, address]);
+            named("F_SETOWN_EX", own(F_SETOWN_EX))?;
+            named("F_GETOWN_EX", own(F_GETOWN_EX))?;
+            equal("F_GETOWN_EX", owner, [F_OWNER_PGRP, who.number])?;
+            if who.is_init() {
+                let real = who.real as usize;
+                let nobody = Err(Errno::ESRCH);
+                equal("getpriority, the real number", nice(real), nobody)?;
+                equal("ioprio_get, the real number", ioprio(real), nobody)?;
+            }
+            Ok(())
+        })?;
+        let real = waitid(Id::PGid(Pid::from_raw(who.real)), WaitPidFlag::WEXITED);
+        equal("waitid, the real number", real, Err(Errno::ECHILD))
+    })
+}
+
+const F_SETOWN_EX: i32 = 15;
+const F_GETOWN_EX: i32 = 16;
 
 /// Words of /proc/PID/stat behind the name, from the state on.
 fn stat(pid: i32) -> Result<Vec<String>, String> {

@@ -20,8 +20,12 @@ pub const TESTS: &[Test] = &[
     test("fakeinit::look_ups_by_pidfd_open", 60, pidfd_open),
     test("fakeinit::pidfds", 60, pidfds),
     test("fakeinit::pidfds_from_outside", 60, pidfds_from_outside),
+    test("fakeinit::clocks_and_timers", 60, clocks),
     test("fakeinit::effects", 60, effects),
 ];
+
+/// Readable in every test process at the same address.
+static WORD: u64 = 7;
 
 /// A way to name a process by its number.
 type Way = (&'static str, fn(usize) -> Result<i64, Errno>);
@@ -68,6 +72,49 @@ const WAYS: &[Way] = &[
     }),
     ("move_pages", |pid| {
         call(libc::SYS_move_pages, &[pid, 0, 0, 0, 0, 0])
+    }),
+    ("migrate_pages", |pid| {
+        let nodes = [1u64];
+        let address = nodes.as_ptr() as usize;
+        call(libc::SYS_migrate_pages, &[pid, 2, address, address])
+    }),
+    ("process_vm_readv", |pid| {
+        let mut own = 0u64;
+        let local = [(&raw mut own) as usize, 8];
+        let remote = [(&raw const WORD) as usize, 8];
+        let (local, remote) = (local.as_ptr() as usize, remote.as_ptr() as usize);
+        call(libc::SYS_process_vm_readv, &[pid, local, 1, remote, 1, 0])
+    }),
+    ("perf_event_open", |pid| {
+        // struct perf_event_attr: software event, its size, the CPU clock.
+        let mut attribute = [0u32; 32];
+        attribute[..2].copy_from_slice(&[1, 128]);
+        let event = [attribute.as_ptr() as usize, pid, usize::MAX, usize::MAX, 0];
+        let event = call(libc::SYS_perf_event_open, &event)?;
+        call(libc::SYS_close, &[event as usize])
+    }),
+    ("F_SETOWN", |pid| {
+        let fds = nix::unistd::pipe()?;
+        let fd = fds.0.as_raw_fd() as usize;
+        call(libc::SYS_fcntl, &[fd, libc::F_SETOWN as usize, pid])
+    }),
+    ("SIOCSPGRP", |pid| {
+        const SIOCSPGRP: usize = 0x8902;
+        const SIOCGPGRP: usize = 0x8904;
+        let socket = own(call(libc::SYS_socket, &[1, 1, 0])? as i32);
+        let fd = socket.as_raw_fd() as usize;
+        let number = pid as i32;
+        let argument = (&raw const number) as usize;
+        call(libc::SYS_ioctl, &[fd, SIOCSPGRP, argument])?;
+        let mut found = 0i32;
+        let argument = (&raw mut found) as usize;
+        call(libc::SYS_ioctl, &[fd, SIOCGPGRP, argument])?;
+        // It is told as it was given.
+        if syscalls::read_i32(&raw const found) == number {
+            Ok(0)
+        } else {
+            Err(Errno::EIO)
+        }
     }),
     ("ioctl GET", |pid| {
         crate::fixture::get(pid as i32).map(|_| 0)
@@ -251,6 +298,37 @@ fn pidfds_from_outside() -> Outcome {
         })?;
     }
     Ok(())
+}
+
+/// Clocks and timers, which say EINVAL of who is not there.
+fn clocks() -> Outcome {
+    as_both(|who| {
+        let time_of = |pid: i32| {
+            // A clock of a process: its number, inverted, in the upper bits.
+            let clock = ((!pid << 3) | 2) as usize;
+            let mut time = [0u64; 2];
+            let room = time.as_mut_ptr() as usize;
+            call(libc::SYS_clock_gettime, &[clock, room]).map(drop)
+        };
+        let timer_for = |thread: i32| {
+            // struct sigevent: the value, the signal, SIGEV_THREAD_ID, the thread.
+            let mut event = [0i32; 16];
+            event[2..5].copy_from_slice(&[libc::SIGUSR1, 4, thread]);
+            let mut timer = 0i32;
+            let (event, room) = (event.as_ptr() as usize, (&raw mut timer) as usize);
+            let monotonic = libc::CLOCK_MONOTONIC as usize;
+            call(libc::SYS_timer_create, &[monotonic, event, room]).map(drop)
+        };
+        equal("a timer for its thread", timer_for(who.number), Ok(()))?;
+        equal("its clock", time_of(who.number), Ok(()))?;
+        in_child(|| equal("for a child", time_of(who.number), Ok(())))?;
+        if who.is_init() {
+            let nobody = Err(Errno::EINVAL);
+            equal("a timer, the real number", timer_for(who.real), nobody)?;
+            equal("the clock of the real number", time_of(who.real), nobody)?;
+        }
+        Ok(())
+    })
 }
 
 /// What is asked for process 1 happens to this very process.

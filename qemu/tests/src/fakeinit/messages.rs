@@ -16,8 +16,9 @@ use nix::{
     sys::{
         signal::{kill, SigSet, Signal},
         socket::{
-            getsockopt, recvmsg, sendmsg, setsockopt, socketpair, sockopt, AddressFamily,
-            ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixCredentials,
+            accept, bind, connect, getsockopt, listen, recvmsg, sendmsg, setsockopt, socket,
+            socketpair, sockopt, AddressFamily, Backlog, ControlMessage, ControlMessageOwned,
+            MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials,
         },
         wait::{waitpid, WaitStatus},
     },
@@ -35,6 +36,7 @@ pub const TESTS: &[Test] = &[
     test("fakeinit::who_ended_outside", 60, ended_outside),
     test("fakeinit::owner_of_a_file", 60, owner),
     test("fakeinit::credentials", 60, credentials),
+    test("fakeinit::peers_of_sockets", 60, peers),
     test("fakeinit::credentials_outside", 60, credentials_outside),
     test("fakeinit::message_queue", 60, queue),
 ];
@@ -226,6 +228,63 @@ fn credentials() -> Outcome {
         expect_success(child)
     })
 }
+
+/// Who listens and who connects, on a socket in the file system.
+fn peers() -> Outcome {
+    as_both(|who| {
+        let path = format!("/tmp/peers-{}", who.real);
+        let address = UnixAddr::new(path.as_str()).map_err(words)?;
+        let stream = || {
+            let flags = SockFlag::empty();
+            named(
+                "socket",
+                socket(AddressFamily::Unix, SockType::Stream, flags, None),
+            )
+        };
+        let peer = |socket: &OwnedFd| {
+            let told = getsockopt(socket, sockopt::PeerCredentials);
+            named("SO_PEERCRED", told).map(|told| told.pid())
+        };
+        let server = stream()?;
+        named("bind", bind(server.as_raw_fd(), &address))?;
+        let backlog = Backlog::new(5).map_err(words)?;
+        named("listen", listen(&server, backlog))?;
+        let client = spawn(|| {
+            let run = || {
+                let client = stream()?;
+                named("connect", connect(client.as_raw_fd(), &address))?;
+                equal("who listens", peer(&client)?, who.number)
+            };
+            i32::from(run().is_err())
+        })?;
+        let accepted = own(named("accept", accept(server.as_raw_fd()))?);
+        equal("a child connects", peer(&accepted)?, client.as_raw())?;
+        expect_success(client).map_err(|text| format!("who listens: {text}"))?;
+        let client = stream()?;
+        named("connect", connect(client.as_raw_fd(), &address))?;
+        in_child(|| {
+            let accepted = own(named("accept", accept(server.as_raw_fd()))?);
+            equal("who connects", peer(&accepted)?, who.number)?;
+            // A descriptor of that process.
+            let (mut fd, mut length) = (0i32, 4u32);
+            let option = [
+                accepted.as_raw_fd() as usize,
+                libc::SOL_SOCKET as usize,
+                SO_PEERPIDFD,
+                (&raw mut fd) as usize,
+                (&raw mut length) as usize,
+            ];
+            named("SO_PEERPIDFD", call(libc::SYS_getsockopt, &option))?;
+            let fd = own(crate::syscalls::read_i32(&raw const fd));
+            let info = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
+            let info = std::fs::read_to_string(info).map_err(words)?;
+            ensure(&info, info.contains(&format!("Pid:\t{}\n", who.number)))
+        })?;
+        std::fs::remove_file(&path).map_err(words)
+    })
+}
+
+const SO_PEERPIDFD: usize = 77;
 
 /// The same sockets, read outside: the real number, or none for who does not see it.
 fn credentials_outside() -> Outcome {
