@@ -121,6 +121,16 @@ fn told(reader: &OwnedFd) -> Result<i32, String> {
     }
 }
 
+/// Skips a test of calls as programs of 32 bits make them, where the kernel has no entry for them.
+fn need_32_bits() -> Outcome {
+    let symbols = std::fs::read_to_string("/proc/kallsyms").map_err(words)?;
+    if !symbols.contains(" __ia32_sys_reboot\n") {
+        println!("this lane's kernel has no programs of 32 bits");
+        std::process::exit(77);
+    }
+    Ok(())
+}
+
 /// Names what has failed.
 fn named<T>(what: &str, result: Result<T, Errno>) -> Result<T, String> {
     result.map_err(|errno| format!("{what}: {errno}"))

@@ -189,18 +189,21 @@ const PRIORITIES: &[Way] = &[
     }),
 ];
 
-/// Each way, by a child: its parent is there by its own number, and not by the real one if that is another.
+/// Each way, by a child: its parent is there by its own number, and not by the real one if that is another. All that
+/// is wrong is told.
 fn try_ways(who: Who, ways: &[Way]) -> Outcome {
     in_child(|| {
+        let mut wrong = Vec::new();
         for (name, attempt) in ways {
             let got = attempt(who.number as usize).map(drop);
-            equal(name, got, Ok(()))?;
+            wrong.extend(equal(name, got, Ok(())).err());
             if who.is_init() {
                 let got = attempt(who.real as usize).map(drop);
-                equal(&format!("{name}, the real number"), got, Err(Errno::ESRCH))?;
+                let what = format!("{name}, the real number");
+                wrong.extend(equal(&what, got, Err(Errno::ESRCH)).err());
             }
         }
-        Ok(())
+        equal("wrong", wrong, vec![])
     })
 }
 

@@ -3,7 +3,8 @@
 //! Which number process 1 has, and who has which number for it.
 
 use super::{
-    as_both, as_init, as_spectator, expect_success, in_child, named, sleeper, spawn, tell, told,
+    as_both, as_init, as_spectator, expect_success, in_child, named, need_32_bits, sleeper, spawn,
+    tell, told,
 };
 use crate::{
     fixture::{child, ensure, enter, equal, get, signal, words, Outcome, Sitter},
@@ -268,6 +269,7 @@ const GETPPID_32: u32 = 64;
 const GETTID_32: u32 = 224;
 
 fn for_32_bits() -> Outcome {
+    need_32_bits()?;
     as_both(|who| {
         let ask = |number: u32| syscalls::syscall_32(number, [0; 4]);
         equal("getpid", ask(GETPID_32), Ok(who.number))?;

@@ -2,7 +2,7 @@
 
 //! reboot(2) in a context.
 
-use super::{as_init, in_child, spawn, tell, told};
+use super::{as_init, in_child, need_32_bits, spawn, tell, told};
 use crate::{
     fixture::{
         child, ensure, enter, equal, inside, open_context, status, until_empty, words, Outcome,
@@ -227,6 +227,7 @@ const REBOOT_32: u32 = 88;
 
 /// The same by the entry for programs of 32 bits.
 fn for_32_bits() -> Outcome {
+    need_32_bits()?;
     let ask = |second: usize, command: usize| {
         let arguments = [MAGIC[0] as u32, second as u32, command as u32, 0];
         syscall_32(REBOOT_32, arguments)
