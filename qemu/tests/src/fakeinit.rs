@@ -7,9 +7,11 @@ mod entering;
 mod groups;
 mod handles;
 mod holders;
+mod listing;
 mod messages;
 mod names;
 mod namespaces;
+mod nested;
 mod numbers;
 mod orphans;
 mod proc;
@@ -39,7 +41,9 @@ pub fn tests() -> impl Iterator<Item = &'static [Test]> {
         messages::TESTS,
         holders::TESTS,
         proc::TESTS,
+        listing::TESTS,
         names::TESTS,
+        nested::TESTS,
         namespaces::TESTS,
         tracing::TESTS,
         entering::TESTS,

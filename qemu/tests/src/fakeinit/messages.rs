@@ -5,7 +5,7 @@
 use super::{as_both, as_spectator, expect_success, in_child, named, sleeper, spawn};
 use crate::{
     fixture::{ensure, enter, equal, words, Outcome, Sitter},
-    syscalls::{own, syscall},
+    syscalls::own,
     test,
     visibility::call,
     Test,
@@ -45,19 +45,19 @@ pub const TESTS: &[Test] = &[
 fn received(signal: Signal) -> Result<(i32, i32), Errno> {
     let mut set = 1u64 << (signal as u32 - 1);
     let mut info = [0i32; 32];
+    // Not for ever, if it is never sent.
+    let time = [30i64, 0];
     let arguments = [
         (&raw mut set) as usize,
         info.as_mut_ptr() as usize,
-        0,
+        time.as_ptr() as usize,
         size_of::<u64>(),
-        0,
-        0,
     ];
-    syscall(libc::SYS_rt_sigtimedwait, arguments)?;
+    call(libc::SYS_rt_sigtimedwait, &arguments)?;
     Ok((info[2], info[4]))
 }
 
-fn sender(signal: Signal) -> Result<i32, Errno> {
+pub fn sender(signal: Signal) -> Result<i32, Errno> {
     received(signal).map(|(_, pid)| pid)
 }
 

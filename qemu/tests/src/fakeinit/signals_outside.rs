@@ -25,6 +25,11 @@ use vserver_uapi::*;
 pub const TESTS: &[Test] = &[
     test("fakeinit::signals_from_outside", 60, from_outside),
     test("fakeinit::signals_that_are_handled", 60, handled),
+    test(
+        "fakeinit::signals_that_a_thread_blocks",
+        60,
+        blocked_by_a_thread,
+    ),
     test("fakeinit::signals_that_stop", 60, stop),
     test("fakeinit::signals_to_all", 60, to_all),
     test("fakeinit::signals_to_one", 60, to_one),
@@ -239,6 +244,43 @@ fn to_one() -> Outcome {
     };
     alive(&init)?;
     alive(&other)
+}
+
+/// A signal that one thread blocks and another does not ends it, as it ends anybody.
+fn blocked_by_a_thread() -> Outcome {
+    for flags in [FLAG_FAKEINIT, 0] {
+        for first_blocks in [true, false] {
+            let (reader, writer) = pipe().map_err(words)?;
+            let init = spawn(|| {
+                let Ok(entered) = enter(CONTEXT_NEW, flags, 0) else {
+                    return 1;
+                };
+                let mut set = SigSet::empty();
+                set.add(Signal::SIGTERM);
+                let (send, receive) = std::sync::mpsc::channel();
+                std::thread::spawn(move || {
+                    let blocked = first_blocks || set.thread_block().is_ok();
+                    let _ = send.send(blocked);
+                    loop {
+                        nix::unistd::pause();
+                    }
+                });
+                let _ = receive.recv();
+                if first_blocks {
+                    let _ = set.thread_block();
+                }
+                let _ = tell(&writer, entered.context);
+                loop {
+                    nix::unistd::pause();
+                }
+            })?;
+            let context = told(&reader)?;
+            let to = if flags == 0 { SIGNAL_ALL } else { SIGNAL_INIT };
+            equal("sent", signal(context, to, libc::SIGTERM), Ok(1))?;
+            ended_by(init, libc::SIGTERM)?;
+        }
+    }
+    Ok(())
 }
 
 /// Who receives one cannot tell who has sent it.
