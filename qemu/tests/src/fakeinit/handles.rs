@@ -33,7 +33,7 @@ type Way = (&'static str, fn(usize) -> Result<i64, Errno>);
 const PRIO_PROCESS: usize = 0;
 const IOPRIO_WHO_PROCESS: usize = 1;
 /// Best effort, 6.
-const IOPRIO: usize = 2 << 13 | 6;
+const IOPRIO: usize = (2 << 13) | 6;
 const SCHED_BATCH: usize = 3;
 
 const WAYS: &[Way] = &[
