@@ -15,7 +15,6 @@ use vserver_uapi::*;
 pub const TESTS: &[Test] = &[
     test("context::numbers", 20, numbers),
     test("context::flags", 20, flags),
-    test("context::fakeinit_is_not_there_yet", 20, fakeinit),
     test("context::unprivileged", 20, unprivileged),
     test("context::threads_cannot_enter", 20, threads),
     test("context::lock", 20, lock),
@@ -59,37 +58,19 @@ fn numbers() -> Outcome {
     })
 }
 
-/// Known, and not done by this module yet.
-fn fakeinit() -> Outcome {
-    inside(CONTEXT_ROOT, || {
-        for context in [CONTEXT_NEW, 300] {
-            equal(
-                "fakeinit",
-                enter(context, FLAG_FAKEINIT, 0).err(),
-                Some(Errno::EOPNOTSUPP),
-            )?;
-        }
-        equal("still in 0", get(0).map(|info| info.context), Ok(0))
-    })?;
-    until_empty()
-}
-
-/// All the others are accepted, all at once, and are then there.
+/// All are accepted, all at once, and are then there.
 fn flags() -> Outcome {
-    let all = FLAG_ALL & !FLAG_FAKEINIT;
     inside(CONTEXT_ROOT, || {
-        enter(CONTEXT_NEW, all, 0).map_err(words)?;
-        equal("all", get(0).map(|info| info.flags), Ok(all))
+        enter(CONTEXT_NEW, FLAG_ALL, 0).map_err(words)?;
+        equal("all", get(0).map(|info| info.flags), Ok(FLAG_ALL))
     })?;
     inside(CONTEXT_ROOT, || {
         enter(CONTEXT_NEW, 0, 0).map_err(words)?;
         for bit in 0..7 {
             let flag = 1 << bit;
-            if flag != FLAG_FAKEINIT {
-                enter(CONTEXT_STAY, flag, 0).map_err(words)?;
-                let flags = get(0).map_err(words)?.flags;
-                equal("one by one", flags, ((flag << 1) - 1) & !FLAG_FAKEINIT)?;
-            }
+            enter(CONTEXT_STAY, flag, 0).map_err(words)?;
+            let flags = get(0).map_err(words)?.flags;
+            equal("one by one", flags, (flag << 1) - 1)?;
         }
         Ok(())
     })

@@ -3,9 +3,12 @@
 //! The ABI against careless and hostile callers; the context fd.
 
 use crate::{
-    fixture::{device, ensure, enter, equal, get, inside, until_empty, words, Outcome, Sitter},
+    fixture::{
+        device, ensure, enter, equal, get, inside, open_context, status, until_empty, words,
+        Outcome, Sitter,
+    },
     random::Random,
-    syscalls::{ioctl, ioctl_address, own},
+    syscalls::{ioctl, ioctl_address, own, read_only},
     test, Test,
 };
 use nix::{
@@ -25,6 +28,9 @@ pub const TESTS: &[Test] = &[
     test("device::context_fd", 20, context_fd),
     test("device::random_ioctls", 200, random),
 ];
+
+/// What is asked of the device here; addresses are in other tests.
+const COMMANDS: [u32; 6] = [IOC_INFO, IOC_ENTER, IOC_GET, IOC_LIST, IOC_OPEN, IOC_SIGNAL];
 
 fn info() -> Outcome {
     let mode = std::os::unix::fs::PermissionsExt::mode(
@@ -62,6 +68,11 @@ fn malformed() -> Outcome {
     let open = Open {
         context: 300,
         ..Open::default()
+    };
+    let signal = Signal {
+        context: 300,
+        pid: SIGNAL_ALL,
+        ..Signal::default()
     };
     let some = ContextInfo {
         tasks: 1,
@@ -213,6 +224,60 @@ fn malformed() -> Outcome {
             let got = ioctl(&device, IOC_OPEN, &mut wrong).err();
             equal(&format!("OPEN {index}"), got, Some(Errno::EINVAL))?;
         }
+        for (index, wrong) in [
+            Signal {
+                context: 0,
+                ..signal
+            },
+            Signal {
+                context: 1,
+                ..signal
+            },
+            Signal {
+                context: -1,
+                ..signal
+            },
+            Signal {
+                context: 65536,
+                ..signal
+            },
+            Signal { pid: -2, ..signal },
+            Signal {
+                pid: i32::MIN,
+                ..signal
+            },
+            Signal {
+                signal: 65,
+                ..signal
+            },
+            Signal {
+                signal: u32::MAX,
+                ..signal
+            },
+            Signal {
+                processes: 1,
+                ..signal
+            },
+            Signal {
+                reserved: [1, 0],
+                ..signal
+            },
+            Signal {
+                reserved: [0, 1 << 63],
+                ..signal
+            },
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut request = wrong;
+            let got = ioctl(&device, IOC_SIGNAL, &mut request).err();
+            equal(&format!("SIGNAL {index}"), got, Some(Errno::EINVAL))?;
+            equal(&format!("SIGNAL {index}, its memory"), request, wrong)?;
+        }
+        let mut gone = signal;
+        let got = ioctl(&device, IOC_SIGNAL, &mut gone).err();
+        equal("SIGNAL to nobody", got, Some(Errno::ESRCH))?;
         let mut gone = open;
         let got = ioctl(&device, IOC_OPEN, &mut gone).err();
         equal("OPEN of nobody", got, Some(Errno::ESRCH))?;
@@ -227,8 +292,8 @@ fn unknown() -> Outcome {
     let device = device()?;
     let mut room = [0u8; 4096];
     let address = room.as_mut_ptr() as usize;
-    for known in [IOC_INFO, IOC_ENTER, IOC_GET, IOC_LIST, IOC_OPEN] {
-        for unknown in [
+    let similar = |known: u32| {
+        [
             known ^ (1 << 30),
             known ^ (1 << 31),
             known & 0x3fff_ffff,
@@ -236,23 +301,40 @@ fn unknown() -> Outcome {
             known - (8 << 16),
             known ^ (1 << 8),
             known + 99,
-        ] {
+        ]
+    };
+    for known in COMMANDS {
+        for unknown in similar(known) {
             let got = ioctl_address(&device, unknown, address).err();
             equal(&format!("{unknown:#x}"), got, Some(Errno::ENOTTY))?;
         }
     }
-    for unknown in [0, 1, u32::MAX] {
+    for unknown in [0, 1, u32::MAX, IOC_STATUS] {
         let got = ioctl_address(&device, unknown, address).err();
         equal(&format!("{unknown:#x}"), got, Some(Errno::ENOTTY))?;
     }
+    // A context fd knows one.
+    let sitter = Sitter::idle(300)?;
+    let context = open_context(sitter.context).map_err(words)?;
+    let of_the_device = COMMANDS.into_iter().chain([0, 1, u32::MAX]);
+    for unknown in of_the_device.chain(similar(IOC_STATUS)) {
+        let got = ioctl_address(&context, unknown, address).err();
+        equal(
+            &format!("{unknown:#x} of a context"),
+            got,
+            Some(Errno::ENOTTY),
+        )?;
+    }
+    equal("STATUS", status(&context).map(|status| status.tasks), Ok(1))?;
+    drop(sitter);
     until_empty()
 }
 
 fn bad_addresses() -> Outcome {
     let device = device()?;
     inside(CONTEXT_ROOT, || {
-        for command in [IOC_INFO, IOC_ENTER, IOC_GET, IOC_LIST, IOC_OPEN] {
-            for address in [0, 1, 0x7fff_ffff_f000, usize::MAX, 0xffff_8000_0000_0000] {
+        for address in [0, 1, 0x7fff_ffff_f000, usize::MAX, 0xffff_8000_0000_0000] {
+            for command in COMMANDS {
                 let got = ioctl_address(&device, command, address).err();
                 equal(
                     &format!("{command:#x} at {address:#x}"),
@@ -277,8 +359,29 @@ fn bad_addresses() -> Outcome {
             Some(Errno::EFAULT),
         )?;
         equal("not moved", get(0).map(|info| info.context), Ok(0))?;
+        // Nor is anybody signalled.
+        let sitter = Sitter::idle(300)?;
+        let request = Signal {
+            context: 300,
+            pid: SIGNAL_ALL,
+            signal: libc::SIGKILL as u32,
+            ..Signal::default()
+        };
+        let address = read_only(&request).map_err(words)?;
+        let got = ioctl_address(&device, IOC_SIGNAL, address).err();
+        equal("SIGNAL, read-only", got, Some(Errno::EFAULT))?;
+        let context = open_context(300).map_err(words)?;
+        let tasks = status(&context).map(|status| status.tasks);
+        equal("not killed", tasks, Ok(1))?;
+        let pid = nix::unistd::Pid::from_raw(sitter.pid);
+        let alive = nix::sys::wait::waitpid(pid, Some(nix::sys::wait::WaitPidFlag::WNOHANG));
+        let expected = nix::sys::wait::WaitStatus::StillAlive;
+        equal("not killed", alive, Ok(expected))?;
+        for address in [0, 1, usize::MAX, address] {
+            let got = ioctl_address(&context, IOC_STATUS, address).err();
+            equal("STATUS", got, Some(Errno::EFAULT))?;
+        }
         // One that can be written to, with a list that cannot.
-        let _sitter = Sitter::idle(300)?;
         for buffer in [0, 4096, u64::MAX - 4095] {
             let mut request = List {
                 buffer,
@@ -376,11 +479,11 @@ fn random() -> Outcome {
             let mut random = Random(start);
             let mut room = [0u64; 32];
             for _ in 0..1000 {
-                let known = [IOC_INFO, IOC_ENTER, IOC_GET, IOC_LIST, IOC_OPEN];
+                let known = COMMANDS[random.next() as usize % COMMANDS.len()];
                 let command = match random.next() % 4 {
                     0 => random.next() as u32,
-                    1 => known[random.next() as usize % 5] ^ (1 << (random.next() % 32)),
-                    _ => known[random.next() as usize % 5],
+                    1 => known ^ (1 << (random.next() % 32)),
+                    _ => known,
                 };
                 let sparse = random.next() % 2 == 0;
                 for word in &mut room {

@@ -12,6 +12,7 @@ mod chroot;
 mod context;
 mod device;
 mod escape;
+mod fakeinit;
 mod filesystem;
 mod fixture;
 mod inet;
@@ -88,6 +89,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         module::TESTS,
     ]
     .into_iter()
+    .chain(fakeinit::tests())
     .chain(userland::TESTS.iter().copied())
     .chain(escape::TESTS.iter().copied())
     .chain(back_door::TESTS.iter().copied())

@@ -87,3 +87,86 @@ pub fn exit_now(code: i32) -> ! {
     // SAFETY: Never returns; no destructor of ours matters in a forked child.
     unsafe { libc::_exit(code) }
 }
+
+/// The present value of a word that the kernel may have written to.
+pub fn read_i32(address: *const i32) -> i32 {
+    // SAFETY: The callers pass the address of a local of their own.
+    unsafe { address.read_volatile() }
+}
+
+/// Ends the process by SIGSEGV, as a fault does.
+pub fn crash() -> ! {
+    // SAFETY: Nothing is mapped there; the kernel ends the process.
+    unsafe { std::ptr::without_provenance_mut::<u8>(16).write_volatile(0) };
+    exit_now(1)
+}
+
+/// Words in memory that children share with their parent.
+pub fn shared_words() -> Result<&'static [std::sync::atomic::AtomicU32; 16], Errno> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+    // SAFETY: A new mapping at an address that the kernel chooses.
+    let memory = unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0) };
+    if memory == libc::MAP_FAILED {
+        return Err(Errno::last());
+    }
+    // SAFETY: A page of zeros that is never unmapped, and only accessed atomically.
+    Ok(unsafe { &*memory.cast() })
+}
+
+/// kill() with signal 0.
+pub fn kill_number(pid: i32) -> Result<(), Errno> {
+    syscall(libc::SYS_kill, [pid as usize, 0, 0, 0, 0, 0]).map(drop)
+}
+
+/// A copy of a value in memory that cannot be written to; its address.
+pub fn read_only<T: Copy>(value: &T) -> Result<usize, Errno> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: A new mapping at an address that the kernel chooses, as large as the value or larger.
+    unsafe {
+        let memory = libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0);
+        if memory == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        memory.cast::<T>().write(*value);
+        Errno::result(libc::mprotect(memory, 4096, libc::PROT_READ))?;
+        Ok(memory as usize)
+    }
+}
+
+/// sigaction with SIG_DFL, SIG_IGN, or a handler that only touches atomics.
+pub fn set_handler(signal: i32, handler: libc::sighandler_t) -> Result<(), Errno> {
+    // SAFETY: All zeros are a valid value of the structure.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler;
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: The callers' handlers only store to an atomic, which is async-signal-safe.
+    Errno::result(unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) }).map(drop)
+}
+
+/// A system call as a program of 32 bits makes it.
+pub fn syscall_32(number: u32, a: [u32; 4]) -> Result<i32, Errno> {
+    let result: i64;
+    // SAFETY: As in `syscall`; no caller passes an address.
+    unsafe {
+        std::arch::asm!(
+            "push rbx",
+            "mov ebx, {first:e}",
+            "int 0x80",
+            "pop rbx",
+            first = in(reg) a[0],
+            inlateout("rax") i64::from(number) => result,
+            in("rcx") u64::from(a[1]),
+            in("rdx") u64::from(a[2]),
+            in("rsi") u64::from(a[3]),
+            in("rdi") 0u64,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+    }
+    let result = result as i32;
+    if (-4095..0).contains(&result) {
+        return Err(Errno::from_raw(-result));
+    }
+    Ok(result)
+}
