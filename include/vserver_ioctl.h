@@ -29,9 +29,22 @@
 #define VSERVER_FAMILY_IPV6 10
 #define VSERVER_ADDRESS_PREFIX 1
 #define VSERVER_FEATURE_ADDRESSES 1
+#define VSERVER_FEATURE_FAKEINIT 2
+#define VSERVER_FEATURE_ORPHANS 4
 #define VSERVER_LANE_STOCK 0
 #define VSERVER_LANE_PATCHED 1
 #define VSERVER_STATE_ALIVE 1
+#define VSERVER_STATE_ENDING 2
+#define VSERVER_STATE_ENDED 3
+#define VSERVER_SIGNAL_INIT 0
+#define VSERVER_SIGNAL_ALL (-1)
+#define VSERVER_INIT_NONE 0
+#define VSERVER_INIT_RUNNING 1
+#define VSERVER_INIT_EXITED 2
+#define VSERVER_REBOOT_NONE 0
+#define VSERVER_REBOOT_RESTART 1
+#define VSERVER_REBOOT_HALT 2
+#define VSERVER_REBOOT_POWER_OFF 3
 
 struct vserver_info {
 	__u32 abi_version;
@@ -84,6 +97,24 @@ struct vserver_list {
 struct vserver_open {
 	__s32 context;
 	__s32 fd;
+	__u64 reserved[3];
+};
+
+struct vserver_signal {
+	__s32 context;
+	__s32 pid;
+	__u32 signal;
+	__u32 processes;
+	__u64 reserved[2];
+};
+
+struct vserver_status {
+	__s32 context;
+	__u32 state;
+	__u32 tasks;
+	__u32 init;
+	__u32 init_status;
+	__u32 reboot;
 	__u64 reserved[3];
 };
 

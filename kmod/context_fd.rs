@@ -121,11 +121,7 @@ unsafe extern "C" fn poll(
 /// # Safety
 ///
 /// As [`release`].
-unsafe extern "C" fn ioctl(
-    file: *mut bindings::file,
-    command: u32,
-    argument: usize,
-) -> isize {
+unsafe extern "C" fn ioctl(file: *mut bindings::file, command: u32, argument: usize) -> isize {
     // SAFETY: Called for files with our operations only.
     let context = unsafe { context_of(file) };
     let result = match command {

@@ -7,7 +7,9 @@
 use crate::{
     attach,
     context::Context,
-    context_fd, fakeinit, ffi,
+    context_fd,
+    fakeinit,
+    ffi,
     network::Network,
     policy::{
         self,

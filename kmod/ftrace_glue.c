@@ -187,7 +187,16 @@
 	W(proc_pid_lookup)			\
 	W(proc_pid_readdir)			\
 	W(disassociate_ctty)			\
-	W(security_task_prctl)
+	W(security_task_prctl)			\
+	VSERVER_PIDFD_OPEN_WRAPS(W)
+
+#ifdef CONFIG_IA32_EMULATION
+#define VSERVER_PIDFD_OPEN_WRAPS(W)		\
+	W(__x64_sys_pidfd_open)			\
+	W(__ia32_sys_pidfd_open)
+#else
+#define VSERVER_PIDFD_OPEN_WRAPS(W)	W(__x64_sys_pidfd_open)
+#endif
 
 #ifdef CONFIG_SECURITY_VSERVER
 

@@ -9,13 +9,16 @@
  * In the patched lane the kernel asks who is in view itself, and these are attached with the first
  * process 1 of a context. There find_vpid() is here, too; in the other it is in ftrace_fast.c.
  */
+#include <linux/limits.h>
 #include <linux/pid.h>
 #include <linux/pid_namespace.h>
+#include <linux/ptrace.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/task.h>
 
 #include "helpers.h"
+#include "net.h"
 #include "pid_numbers.h"
 #include "wrap.h"
 
@@ -137,3 +140,72 @@ VSERVER_WRAP(struct pid *, find_ge_pid, int nr, struct pid_namespace *ns)
 	}
 	return pid;
 }
+
+/*
+ * pidfd_open(2) has the look-up inlined, or not. So the number that is process 1's outside is made one that nobody
+ * has, and where nobody was found for 1 it is tried by the kernel's number.
+ */
+static struct pid *own_init(int *nr)
+{
+	struct pid *init;
+
+	rcu_read_lock();
+	init = vserver_init_in_own_ns();
+	*nr = init ? vserver_raw_nr(init, task_active_pid_ns(current)) : 0;
+	rcu_read_unlock();
+	return init;
+}
+
+static bool names_own_init(int nr)
+{
+	int raw;
+
+	return own_init(&raw) && (nr == 1 || nr == raw);
+}
+
+#define NOBODY	INT_MAX
+
+/* @nr: where the number is in @regs. */
+static long open_own_init(long (*call)(const struct pt_regs *regs), struct pt_regs *regs,
+			  unsigned long *nr)
+{
+	bool by_own_number = (int)*nr == 1;
+	long result;
+	int raw;
+
+	own_init(&raw);
+	if (!by_own_number)
+		*nr = NOBODY;
+	result = call(regs);
+	if (result == -ESRCH && by_own_number && raw > 1) {
+		*nr = raw;
+		result = call(regs);
+	}
+	return result;
+}
+
+#define WRAP_PIDFD_OPEN(name, register)						\
+	VSERVER_DIVERT(long, name, const struct pt_regs *regs);			\
+	notrace bool vserver_diverts_##name(const struct pt_regs *regs)		\
+	{									\
+		return names_own_init(regs->register);				\
+	}									\
+	static long call_##name(const struct pt_regs *regs)			\
+	{									\
+		return vserver_orig_##name(regs);				\
+	}									\
+	notrace long vserver_instead_##name(const struct pt_regs *regs)		\
+	{									\
+		struct pt_regs changed = *regs;					\
+		long result;							\
+										\
+		vserver_inside(1);						\
+		result = open_own_init(call_##name, &changed, &changed.register); \
+		vserver_inside(-1);						\
+		return result;							\
+	}
+
+WRAP_PIDFD_OPEN(__x64_sys_pidfd_open, di)
+#ifdef CONFIG_IA32_EMULATION
+WRAP_PIDFD_OPEN(__ia32_sys_pidfd_open, bx)
+#endif

@@ -17,7 +17,7 @@ use std::{
 };
 
 /// The whole series stays below both, or nobody will carry it along.
-const ADDED_LINES: usize = 600;
+const ADDED_LINES: usize = 650;
 const FILES: usize = 20;
 
 const FOLDER: &str = "/src/patches";

@@ -52,7 +52,6 @@ mod sysvinit;
 use leftovers::Machine;
 
 pub const TESTS: &[Test] = &[
-    alone::CYCLES,
     alone::FORK_BOMB,
     alone::SIGKILL_STORM,
     busybox::BOOT,
@@ -64,6 +63,7 @@ pub const TESTS: &[Test] = &[
     runit::BOOT,
     systemd::BOOT,
     servers::TWO,
+    alone::CYCLES,
 ];
 
 /// The file systems, read-only.
@@ -230,8 +230,8 @@ impl Vserver {
     fn context(&self) -> Result<ContextInfo, String> {
         let file = format!("/var/run/vservers/{}.ctx", self.name);
         let text = fs::read_to_string(file).map_err(words)?;
-        let number = text.trim().strip_prefix("S_CONTEXT=").unwrap_or_default();
-        let number: i32 = number.parse().map_err(words)?;
+        let number = text.lines().find_map(|line| line.strip_prefix("S_CONTEXT="));
+        let number: i32 = number.unwrap_or_default().parse().map_err(words)?;
         let all = crate::fixture::list_all().map_err(words)?;
         let found = all.into_iter().find(|info| info.context == number);
         found.ok_or_else(|| format!("context {number} is not there"))
@@ -302,7 +302,10 @@ impl Vserver {
                 return Err(format!("no process 1 in {inside:#?}"));
             };
             equal("its parent", first.parent, 0)?;
-            ensure(&format!("process 1 is {:?}", first.command), first.command.starts_with(init))?;
+            ensure(
+                &format!("process 1 is {:?}", first.command),
+                first.command.starts_with(init),
+            )?;
             let alive = |pid: i32| inside.iter().any(|shown| shown.pid == pid);
             for shown in inside.iter().filter(|shown| shown.pid != 1) {
                 let known = alive(shown.parent) || shown.parent == 0;
@@ -349,7 +352,10 @@ fn members(context: i32) -> Result<Vec<i32>, String> {
         let mut text = String::new();
         for entry in fs::read_dir("/proc").map_err(words)?.flatten() {
             let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-            if status.lines().any(|line| line == format!("s_context: {context}")) {
+            if status
+                .lines()
+                .any(|line| line == format!("s_context: {context}"))
+            {
                 text += &format!("{}\n", entry.file_name().to_string_lossy());
             }
         }

@@ -31,11 +31,6 @@ pub const TESTS: &[Test] = &[
     test("fakeinit::signals_without_a_handler", 120, without_handler),
     test("fakeinit::signals_by_descriptor", 60, by_descriptor),
     test("fakeinit::signals_to_a_thread", 60, to_a_thread),
-    test(
-        "fakeinit::signals_blocked_by_a_thread",
-        60,
-        blocked_by_a_thread,
-    ),
     test("fakeinit::signals_while_traced", 60, while_traced),
     test("fakeinit::signals_of_its_own", 60, of_its_own),
     test("fakeinit::signals_with_a_handler", 60, with_handler),
@@ -181,35 +176,6 @@ fn to_a_thread() -> Outcome {
         })?;
         go.send(()).map_err(words)?;
         thread.join().map_err(|_| "the thread died".to_string())
-    })
-}
-
-/// One that its first thread blocks and another one does not, and one that comes while it is traced: the kernel does not
-/// look then whether it would be ignored.
-fn blocked_by_a_thread() -> Outcome {
-    as_init(|_| {
-        all_default();
-        let (send_back, receive) = channel();
-        let (go, wait) = channel::<()>();
-        let thread = thread::spawn(move || {
-            let _ = send_back.send(());
-            let _ = wait.recv();
-        });
-        receive.recv().map_err(words)?;
-        let mut set = SigSet::empty();
-        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-            set.add(signal);
-        }
-        set.thread_block().map_err(words)?;
-        in_child(|| {
-            for signal in set.iter() {
-                named("sent", send(1, signal as i32))?;
-            }
-            Ok(())
-        })?;
-        go.send(()).map_err(words)?;
-        thread.join().map_err(|_| "the thread died")?;
-        equal("still process 1", getpid(), Pid::from_raw(1))
     })
 }
 

@@ -118,11 +118,19 @@ fn become_init(root: &Path, console: &str, told: &OwnedFd) -> String {
         chdir(root).map_err(words)?;
         // Not a session's leader, who would take the console for himself.
         setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(words)?;
-        let entered = enter(CONTEXT_NEW, FLAG_FAKEINIT | FLAG_NPROC | FLAG_ULIMIT, SECURE).map_err(words)?;
+        let entered = enter(
+            CONTEXT_NEW,
+            FLAG_FAKEINIT | FLAG_NPROC | FLAG_ULIMIT,
+            SECURE,
+        )
+        .map_err(words)?;
         nix::unistd::write(told, entered.context.to_string().as_bytes()).map_err(words)?;
         chroot(".").map_err(words)?;
         let text = |text: &str| CString::new(text).map_err(words);
-        let environment = [text("PATH=/sbin:/bin:/usr/sbin:/usr/bin")?, text("TERM=linux")?];
+        let environment = [
+            text("PATH=/sbin:/bin:/usr/sbin:/usr/bin")?,
+            text("TERM=linux")?,
+        ];
         execve(&text("/sbin/init")?, &[text("/sbin/init")?], &environment).map_err(words)
     };
     match become_it() {

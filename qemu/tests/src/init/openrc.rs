@@ -13,18 +13,37 @@ fn boot() -> Outcome {
         vserver.start(&["OpenRC", "INIT: Entering runlevel: 2"])?;
         equal("cron", vserver.pids("/usr/sbin/cron")?.len(), 1)?;
         vserver.sees_its_own("init [2]")?;
-        equal("the run level", vserver.exec(&["runlevel"]), Ok("N 2".into()))?;
-        equal("OpenRC's", vserver.exec(&["rc-status", "--runlevel"]), Ok("default".into()))?;
+        equal(
+            "the run level",
+            vserver.exec(&["runlevel"]),
+            Ok("N 2".into()),
+        )?;
+        equal(
+            "OpenRC's",
+            vserver.exec(&["rc-status", "--runlevel"]),
+            Ok("default".into()),
+        )?;
         contains(&vserver.exec(&["who", "-b"])?, &["system boot"])?;
         let failed = vserver.exec(&["rc-status", "--crashed"])?;
         equal("services that have crashed", failed.as_str(), "")?;
         vserver.respawns("getty")?;
         let cron = vserver.pid("/usr/sbin/cron")?;
         vserver.exec(&["rc-service", "cron", "restart"])?;
-        ensure("cron is the old one", vserver.pid("/usr/sbin/cron")? != cron)?;
+        ensure(
+            "cron is the old one",
+            vserver.pid("/usr/sbin/cron")? != cron,
+        )?;
         vserver.exec(&["openrc", "nonetwork"])?;
-        equal("cron in another level", vserver.pids("/usr/sbin/cron")?.len(), 0)?;
-        equal("OpenRC's", vserver.exec(&["rc-status", "--runlevel"]), Ok("nonetwork".into()))?;
+        equal(
+            "cron in another level",
+            vserver.pids("/usr/sbin/cron")?.len(),
+            0,
+        )?;
+        equal(
+            "OpenRC's",
+            vserver.exec(&["rc-status", "--runlevel"]),
+            Ok("nonetwork".into()),
+        )?;
         vserver.exec(&["openrc", "default"])?;
         equal("cron", vserver.pids("/usr/sbin/cron")?.len(), 1)?;
         vserver.reboots(&["reboot"])?;
@@ -32,7 +51,10 @@ fn boot() -> Outcome {
             let (code, said) = vserver.command(&["exec", "rc-status", "--runlevel"])?;
             Ok(code == 0 && said.trim_end() == "default")
         })?;
-        vserver.stop(&["Stopping periodic command scheduler: cron", "Will now halt."])?;
+        vserver.stop(&[
+            "Stopping periodic command scheduler: cron",
+            "Will now halt.",
+        ])?;
         before.until_again()
     })
 }

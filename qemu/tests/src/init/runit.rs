@@ -10,19 +10,34 @@ fn boot() -> Outcome {
     with_vservers(|| {
         let vserver = Vserver::new("run", "runit", crate::inet::A, "")?;
         let before = Machine::now()?;
-        vserver.start(&["- runit: enter stage: /etc/runit/1", "- runit: enter stage: /etc/runit/2"])?;
+        vserver.start(&[
+            "- runit: enter stage: /etc/runit/1",
+            "- runit: enter stage: /etc/runit/2",
+        ])?;
         equal("cron", vserver.pids("/usr/sbin/cron")?.len(), 1)?;
-        contains(&vserver.exec(&["sv", "status", "/etc/service/cron"])?, &["run: "])?;
+        contains(
+            &vserver.exec(&["sv", "status", "/etc/service/cron"])?,
+            &["run: "],
+        )?;
         vserver.sees_its_own("runit")?;
-        equal("the run level", vserver.exec(&["runlevel"]), Ok("N 2".into()))?;
+        equal(
+            "the run level",
+            vserver.exec(&["runlevel"]),
+            Ok("N 2".into()),
+        )?;
         // By runsv, which watches one service each.
         vserver.respawns("/usr/sbin/cron")?;
         vserver.respawns("/sbin/getty")?;
         let cron = vserver.pid("/usr/sbin/cron")?;
         vserver.exec(&["service", "cron", "restart"])?;
-        ensure("cron is the old one", vserver.pid("/usr/sbin/cron")? != cron)?;
+        ensure(
+            "cron is the old one",
+            vserver.pid("/usr/sbin/cron")? != cron,
+        )?;
         vserver.exec(&["runsvchdir", "single"])?;
-        until("cron has gone with the run level", || Ok(vserver.pids("/usr/sbin/cron")?.is_empty()))?;
+        until("cron has gone with the run level", || {
+            Ok(vserver.pids("/usr/sbin/cron")?.is_empty())
+        })?;
         vserver.exec(&["runsvchdir", "default"])?;
         vserver.pid("/usr/sbin/cron")?;
         vserver.reboots(&["shutdown", "-r", "now"])?;
@@ -30,7 +45,10 @@ fn boot() -> Outcome {
             let (code, said) = vserver.command(&["exec", "sv", "status", "/etc/service/cron"])?;
             Ok(code == 0 && said.contains("run: "))
         })?;
-        vserver.stop(&["- runit: enter stage: /etc/runit/3", "- runit: power off..."])?;
+        vserver.stop(&[
+            "- runit: enter stage: /etc/runit/3",
+            "- runit: power off...",
+        ])?;
         before.until_again()
     })
 }

@@ -16,7 +16,10 @@ fn page(address: &str) -> Result<String, String> {
         .args(["-q", "-O", "-", &format!("http://{address}/")])
         .output()
         .map_err(words)?;
-    ensure(&format!("the page of {address}: {ran:?}"), ran.status.success())?;
+    ensure(
+        &format!("the page of {address}: {ran:?}"),
+        ran.status.success(),
+    )?;
     Ok(String::from_utf8_lossy(&ran.stdout).trim_end().to_string())
 }
 
@@ -74,7 +77,10 @@ fn two() -> Outcome {
             return Err("not two".into());
         };
         let log = two.exec(&["cat", "/var/log/syslog"])?;
-        ensure("rsyslog has what is another's", !log.contains("this is one"))?;
+        ensure(
+            "rsyslog has what is another's",
+            !log.contains("this is one"),
+        )?;
         // A service comes anew, and the other's same one stays.
         let master = |vserver: &Vserver| vserver.pid("nginx: master");
         let (first, other) = (master(one)?, master(two)?);

@@ -36,7 +36,12 @@ fn boot() -> Outcome {
             "Starting OpenBSD Secure Shell server: sshd",
         ])?;
         // Ready: what the run level starts is there, without waiting.
-        for service in ["/usr/sbin/cron", "/usr/sbin/rsyslogd", "nginx: master", "sshd: "] {
+        for service in [
+            "/usr/sbin/cron",
+            "/usr/sbin/rsyslogd",
+            "nginx: master",
+            "sshd: ",
+        ] {
             equal(service, vserver.pids(service)?.len(), 1)?;
         }
         vserver.sees_its_own("init [2]")?;
@@ -49,7 +54,10 @@ fn boot() -> Outcome {
         contains(&terminals, &["console  /sbin/getty"])?;
         let cron = vserver.pid("/usr/sbin/cron")?;
         contains(&vserver.exec(&["service", "cron", "restart"])?, &["cron"])?;
-        ensure("cron is the old one", vserver.pid("/usr/sbin/cron")? != cron)?;
+        ensure(
+            "cron is the old one",
+            vserver.pid("/usr/sbin/cron")? != cron,
+        )?;
         vserver.exec(&["telinit", "3"])?;
         until("cron has gone with the run level", || {
             Ok(level(&vserver)? == "2 3" && vserver.pids("/usr/sbin/cron")?.is_empty())
@@ -73,7 +81,9 @@ fn ends() -> Outcome {
         let before = Machine::now()?;
         vserver.start(&[])?;
         vserver.reboots(&["shutdown", "-r", "now"])?;
-        until("it has its run level again", || Ok(level(&vserver).is_ok_and(|level| level == "N 2")))?;
+        until("it has its run level again", || {
+            Ok(level(&vserver).is_ok_and(|level| level == "N 2"))
+        })?;
         vserver.ends(&["halt"])?;
         before.until_again()
     })
