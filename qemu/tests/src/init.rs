@@ -91,16 +91,6 @@ fn until(what: &str, mut so: impl FnMut() -> Result<bool, String>) -> Outcome {
     Ok(())
 }
 
-/// Waits for what there is at last.
-fn await_some<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> Result<T, String> {
-    let mut some = None;
-    until(what, || {
-        some = found();
-        Ok(some.is_some())
-    })?;
-    some.ok_or_else(|| what.to_string())
-}
-
 /// Where what consoles have shown is kept.
 const LOGS: &str = "/var/log/vservers";
 
@@ -146,6 +136,11 @@ struct Vserver {
     root: PathBuf,
 }
 
+/// Addresses for servers that, as Debian packages them, listen on both families.
+fn both_families() -> String {
+    format!("{} {}", crate::inet::A, crate::inet::A6)
+}
+
 /// A process as `ps` inside shows it.
 #[derive(Debug)]
 struct Shown {
@@ -155,7 +150,7 @@ struct Shown {
 }
 
 impl Vserver {
-    /// One with the files of an init system, an address, and more lines of configuration.
+    /// One with the files of an init system, its addresses, and more lines of configuration.
     fn new(
         name: &'static str,
         tree: &str,
@@ -164,7 +159,7 @@ impl Vserver {
     ) -> Result<Self, String> {
         let root = furnish(name, tree)?;
         let text = format!(
-            "S_FLAGS=\"fakeinit\"\nS_HOSTNAME={name}\nIPROOT={address}\n\
+            "S_FLAGS=\"fakeinit\"\nS_HOSTNAME={name}\nIPROOT=\"{address}\"\n\
              START_TIMEOUT={limit}\nSTOP_TIMEOUT={limit}\n{configuration}\n",
             limit = LIMIT.as_secs()
         );
@@ -230,7 +225,9 @@ impl Vserver {
     fn context(&self) -> Result<ContextInfo, String> {
         let file = format!("/var/run/vservers/{}.ctx", self.name);
         let text = fs::read_to_string(file).map_err(words)?;
-        let number = text.lines().find_map(|line| line.strip_prefix("S_CONTEXT="));
+        let number = text
+            .lines()
+            .find_map(|line| line.strip_prefix("S_CONTEXT="));
         let number: i32 = number.unwrap_or_default().parse().map_err(words)?;
         let all = crate::fixture::list_all().map_err(words)?;
         let found = all.into_iter().find(|info| info.context == number);

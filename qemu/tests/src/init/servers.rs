@@ -34,8 +34,13 @@ fn greeting(address: &str) -> Result<String, String> {
 fn two() -> Outcome {
     with_vservers(|| {
         let mut both = Vec::new();
-        for (name, address) in [("one", crate::inet::A), ("two", crate::inet::B)] {
-            let vserver = Vserver::new(name, "sysvinit", address, "")?;
+        let addresses = [
+            ("one", crate::inet::A, crate::inet::A6),
+            ("two", crate::inet::B, crate::inet::B6),
+        ];
+        for (name, address, address6) in addresses {
+            // As Debian packages it, nginx listens on both families.
+            let vserver = Vserver::new(name, "sysvinit", &format!("{address} {address6}"), "")?;
             let write = |file: &str, text: &str| fs::write(vserver.root.join(file), text);
             write("var/www/html/index.html", name).map_err(words)?;
             // What cron does first.

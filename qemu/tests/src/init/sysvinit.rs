@@ -8,7 +8,7 @@ pub const BOOT: Test = test("init::sysvinit", 900, boot);
 pub const ENDS: Test = test("init::sysvinit_ends", 900, ends);
 
 fn vserver() -> Result<Vserver, String> {
-    let vserver = Vserver::new("sysv", "sysvinit", crate::inet::A, "")?;
+    let vserver = Vserver::new("sysv", "sysvinit", &both_families(), "")?;
     // In run level 3 there is no cron.
     let level = vserver.root.join("etc/rc3.d");
     let cron = fs::read_dir(&level)
