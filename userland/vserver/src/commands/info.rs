@@ -178,7 +178,7 @@ mod tests {
         contexts_max: 65534,
         flags_supported: uapi::FLAG_LOCK | uapi::FLAG_NPROC,
         capabilities: 41,
-        features: uapi::FEATURE_ADDRESSES | uapi::FEATURE_FAKEINIT | 1 << 63,
+        features: uapi::FEATURE_ADDRESSES | uapi::FEATURE_FAKEINIT | (1 << 63),
         reserved: [0; 3],
     };
 
