@@ -18,7 +18,7 @@ use std::{
 
 /// The whole series stays below both, or nobody will carry it along.
 const ADDED_LINES: usize = 650;
-const FILES: usize = 20;
+const FILES: usize = 24;
 
 const FOLDER: &str = "/src/patches";
 
