@@ -194,12 +194,12 @@ pub(crate) fn signal(context: &Context, pid: i32, signal: u32) -> Result<u32> {
     let signal = signal as c_int;
     let count = if pid == uapi::SIGNAL_INIT {
         let init = context.init.pid();
-        // SAFETY: Set once, with a reference that lasts as long as the context.
-        u32::from(
-            !init.is_null()
-                && !context.init.has_exited()
-                && unsafe { c::vserver_signal_init(init, signal) } == 0,
-        )
+        if init.is_null() || context.init.has_exited() {
+            0
+        } else {
+            // SAFETY: Set once, with a reference that lasts as long as the context.
+            u32::from(unsafe { c::vserver_signal_init(init, signal) } == 0)
+        }
     } else {
         let nr = if pid == uapi::SIGNAL_ALL { 0 } else { pid };
         // SAFETY: As in `end`.

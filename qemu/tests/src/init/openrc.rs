@@ -48,9 +48,12 @@ fn boot() -> Outcome {
         vserver.exec(&["openrc", "default"])?;
         equal("cron", vserver.pids("/usr/sbin/cron")?.len(), 1)?;
         vserver.reboots(&["reboot"])?;
+        // It has a run level before all of that is started.
         until("OpenRC has its run level again", || {
-            let (code, said) = vserver.command(&["exec", "rc-status", "--runlevel"])?;
-            Ok(code == 0 && said.trim_end() == "default")
+            let done =
+                "test $(rc-status --runlevel) = default && test ! -e /run/openrc/rc.starting";
+            let (code, _) = vserver.command(&["exec", "sh", "-c", done])?;
+            Ok(code == 0 && vserver.pids("/usr/sbin/cron")?.len() == 1)
         })?;
         vserver.stop(&[
             "Stopping periodic command scheduler: cron",
