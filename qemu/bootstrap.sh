@@ -100,6 +100,8 @@ mkdir -p "$root/kernel"
 export here cache root share
 exec unshare --mount --propagation private -- bash -c '
 	set -e
+	# So that programs inside can make mounts private, from the root on.
+	mount --bind "$root" "$root"
 	# One of our own only where nobody is above us.
 	mount -t proc proc "$root/proc" 2>/dev/null || mount --rbind /proc "$root/proc"
 	mount --rbind /sys "$root/sys"
