@@ -11,7 +11,7 @@ unexport CMD
 export SHARE ACCEL KERNEL_VERSION
 MAKEFLAGS += --no-print-directory
 
-.PHONY: run test check kmod kernel steps userland exec bench header fmt help
+.PHONY: run test check kmod kernel steps userland exec bench starts header fmt help
 
 run:
 	@qemu/bootstrap.sh run
@@ -31,6 +31,8 @@ exec:
 	@qemu/bootstrap.sh exec --lane $(LANE) $(if $(ICOUNT),--icount) --make
 bench:
 	@qemu/bootstrap.sh bench
+starts:
+	@qemu/bootstrap.sh starts
 header:
 	@qemu/bootstrap.sh header
 fmt:
@@ -41,6 +43,7 @@ help:
 	@echo 'make check                formatting, lints, unsafe budget, header drift'
 	@echo 'make exec CMD=... [LANE=patched] [SHARE=dir] [ICOUNT=1]   run a command as root on that machine'
 	@echo 'make bench                instructions per system call, in every lane, into docs/benchmarks.md'
+	@echo 'make starts               start and stop times beside systemd-nspawn and lxc, into docs/starting.md'
 	@echo 'make kmod | kernel | userland   only build; prints where the result is (kernel: the patched one)'
 	@echo 'make steps                the kernel after each patch of patches/, and with their option off'
 	@echo 'make header | fmt         regenerate include/vserver_ioctl.h; format the sources'

@@ -12,6 +12,7 @@ mod guest;
 mod kernel;
 mod machine;
 mod patches;
+mod starts;
 mod step;
 mod suite;
 mod terminal;
@@ -62,6 +63,8 @@ enum Verb {
         #[arg(long)]
         lane: Option<kernel::Lane>,
     },
+    /// Time starts and stops of a whole system beside nspawn and lxc, and write docs/starting.md.
+    Starts,
     /// Build the module and print where it is.
     Kmod {
         #[arg(long, default_value = "stock")]
@@ -112,6 +115,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
             exec::run(lane, icount, &command)
         }
         Verb::Bench { lane } => bench::run(lane),
+        Verb::Starts => starts::run(),
         Verb::Kmod { lane } => {
             cache::cargo_done()?;
             println!(

@@ -88,6 +88,24 @@ pub fn servers() -> Result<PathBuf> {
     Ok(folder.join("tree"))
 }
 
+/// What `make starts` compares with.
+const RIVALS: [&str; 2] = ["lxc", "systemd-container"];
+
+/// A Debian file system with it.
+pub fn rivals() -> Result<PathBuf> {
+    let packages = RIVALS.join(",");
+    let key = Key::new("rivals 1").text(&packages);
+    let folder = product("rivals", key, |folder| {
+        step::shell(
+            "Debian file system with systemd-nspawn and lxc (about a minute)",
+            "rivals",
+            folder,
+            &format!("mmdebstrap --variant=minbase --include={packages} trixie tree"),
+        )
+    })?;
+    Ok(folder.join("tree"))
+}
+
 /// The init systems, each with services to be started, as Debian packages them; and what they replace.
 const INITS: [(&str, &[&str], &str); 4] = [
     (

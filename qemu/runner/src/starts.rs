@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `make starts`: how long a whole sysvinit takes to start and to stop as a vserver, under systemd-nspawn and under
+//! lxc, on one kernel in one boot; writes `docs/starting.md`. Times of a machine without exact counting: only
+//! their ratios mean something.
+
+use crate::{
+    kernel::Lane,
+    machine::{self, Boot, Work},
+    step, trees,
+};
+use anyhow::{bail, Context, Result};
+use std::{fmt::Write as _, fs, process::ExitCode, time::Duration};
+
+const PAGE: &str = "/src/docs/starting.md";
+const SCRIPT: &str = "/src/qemu/starts.sh";
+
+/// So many rounds are counted.
+const ROUNDS: usize = 7;
+
+/// By the script's names, and what the page says of each.
+const RIVALS: [(&str, &str); 3] = [
+    ("vserver", "`vserver NAME start`, `stop`"),
+    ("nspawn", "`systemd-nspawn -b`, `init 0` inside"),
+    ("lxc", "`lxc-start -F`, `init 0` inside"),
+];
+
+const HEAD: &str = "\
+# Starting and stopping a whole system
+
+Made by `make starts`. Debian's sysvinit with nginx, sshd, cron and rsyslog, the same files for all, in the network of the
+host; from the command until the last line of its run level has run, and from the stop until nobody is left. In
+seconds, median and least of 7 rounds in turns, in one boot of the stock lane's kernel. The machine is emulated without
+KVM, some twenty times slower than a real one: compare the rows with each other only. Of a stop, two to three
+seconds are waits in Debian's scripts.
+
+| | start to ready | least | stop to empty | least |
+|---|--:|--:|--:|--:|
+";
+
+/// Measures and writes the page.
+pub fn run() -> Result<ExitCode> {
+    let (inits, rivals) = (trees::inits()?, trees::rivals()?);
+    let script = fs::read_to_string(SCRIPT).with_context(|| format!("cannot read {SCRIPT}"))?;
+    let work = Work::new()?;
+    eprintln!("==> measuring starts and stops (about 10 minutes) ...");
+    let outcome = machine::boot(
+        &Boot {
+            lane: Lane::Stock,
+            image: None,
+            job: &format!("exec\nset -- {ROUNDS}\n{script}"),
+            icount: false,
+            vservers: None,
+            servers: Some(&rivals),
+            inits: Some(&inits),
+            share: false,
+            interactive: false,
+            limit: Duration::from_secs(3000),
+        },
+        work.path(),
+        &mut |_| (),
+    )?;
+    let said = fs::read_to_string(&outcome.stdout).unwrap_or_default();
+    if !outcome.alarms.is_empty() || !outcome.results.lines().any(|line| line == "exit 0") {
+        eprint!("{said}");
+        eprint!(
+            "{}",
+            fs::read_to_string(&outcome.stderr).unwrap_or_default()
+        );
+        bail!(
+            "the measurement failed; the console is in {}",
+            step::on_host(&outcome.console)
+        );
+    }
+    let mut page = HEAD.to_string();
+    for (name, what) in RIVALS {
+        let rounds: Vec<[u64; 2]> = said.lines().filter_map(|line| times(line, name)).collect();
+        if rounds.len() != ROUNDS {
+            bail!("{} of {ROUNDS} rounds of {name}", rounds.len());
+        }
+        write!(page, "| {what}")?;
+        for kind in 0..2 {
+            let mut all: Vec<u64> = rounds.iter().map(|round| round[kind]).collect();
+            all.sort_unstable();
+            write!(
+                page,
+                " | {} | {}",
+                seconds(all[ROUNDS / 2]),
+                seconds(all[0])
+            )?;
+        }
+        page += " |\n";
+    }
+    fs::write(PAGE, &page).with_context(|| format!("cannot write {PAGE}"))?;
+    print!("{page}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `NAME START STOP` of that name.
+fn times(line: &str, name: &str) -> Option<[u64; 2]> {
+    let mut words = line.strip_prefix(name)?.split_ascii_whitespace();
+    Some([words.next()?.parse().ok()?, words.next()?.parse().ok()?])
+}
+
+/// Of hundredths.
+fn seconds(hundredths: u64) -> String {
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_script() {
+        assert_eq!(times("lxc 120 45", "lxc"), Some([120, 45]));
+        assert_eq!(times("lxc 120", "lxc"), None);
+        assert_eq!(times("nspawn 1 2", "lxc"), None);
+        assert_eq!(seconds(1205), "12.05");
+    }
+}
