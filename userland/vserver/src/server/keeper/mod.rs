@@ -6,6 +6,8 @@
 //!
 //! One thread and one loop: nothing that the vserver does, or who looks at its console, makes it wait.
 
+mod life;
+
 use super::channel;
 use super::channel::Asked;
 use super::channel::Event;
@@ -14,13 +16,7 @@ use super::channel::Told;
 use super::console_log::ConsoleLog;
 use super::has_init;
 use super::hook;
-use super::launch;
-use super::launch::Files;
-use super::launch::Launched;
-use super::launch::Order;
-use super::launch::Terminal;
 use super::make_directory;
-use super::rc;
 use super::readiness::Readiness;
 use super::Server;
 use super::LOGS;
@@ -28,30 +24,20 @@ use crate::exit_codes;
 use anyhow::bail;
 use anyhow::Context;
 use libvserver::uapi;
-use libvserver::Config;
-use libvserver::Guest;
-use nix::fcntl::OFlag;
+use life::Life;
 use nix::poll::poll;
 use nix::poll::PollFd;
 use nix::poll::PollFlags;
 use nix::poll::PollTimeout;
-use nix::pty::grantpt;
-use nix::pty::posix_openpt;
-use nix::pty::ptsname_r;
-use nix::pty::unlockpt;
-use nix::pty::PtyMaster;
 use nix::sched::setns;
 use nix::sched::CloneFlags;
 use nix::sys::wait::WaitStatus;
-use rustix::process::PidfdFlags;
 use rustix::termios::Winsize;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 use std::process::Stdio;
 use std::time::Instant;
@@ -137,23 +123,6 @@ struct Keeper {
     mounts: File,
     /// Somebody stops it.
     stopping: bool,
-}
-
-/// One life of the vserver, from its start to its end.
-struct Life {
-    config: Config,
-    master: PtyMaster,
-    /// Held, so that the console is never hung up when nobody inside has it open.
-    _slave: File,
-    launched: Launched,
-    child_pid: OwnedFd,
-    child_ended: bool,
-    news_seen: bool,
-    /// While it starts.
-    readiness: Option<Readiness>,
-    deadline: Instant,
-    was_ready: bool,
-    post_start: Option<std::process::Child>,
 }
 
 impl Keeper {
@@ -250,10 +219,7 @@ impl Keeper {
             .context("cannot leave the mounts of before")?;
         let (_, config) = Server::existing(&self.server.name)?;
         hook::run(&self.server, "pre-start", self.log_files())?;
-        let mut life = self.begin(config)?;
-        self.server
-            .record(life.launched.number)
-            .context("cannot record its context")?;
+        let mut life = Life::begin(&self.server, config)?;
         let context = life.launched.number;
         self.tell(&Told::Event(Event::Started { context }));
         loop {
@@ -266,66 +232,10 @@ impl Keeper {
         self.end(life)
     }
 
-    fn begin(&mut self, config: Config) -> anyhow::Result<Life> {
-        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let master = posix_openpt(flags).context("cannot make a terminal")?;
-        grantpt(&master)?;
-        unlockpt(&master)?;
-        let terminal = ptsname_r(&master)?;
-        let slave = File::options()
-            .read(true)
-            .write(true)
-            .custom_flags(OFlag::O_NOCTTY.bits())
-            .open(&terminal)?;
-        let guest = Guest::prepare(&self.server.root(), Some(Path::new(&terminal)))?;
-        let by_init = has_init(&config);
-        let (mut readiness, command) = if by_init {
-            let init = config.init.clone().into_os_string();
-            (Readiness::of_init(guest, &config)?, vec![init])
-        } else {
-            let command = rc::command(&guest, &config, false).context(
-                "no script of a run level is inside (/etc/init.d/rc, /etc/rc.d/rc, /sbin/openrc); \
-                 with S_FLAGS=\"fakeinit\" its init starts it",
-            )?;
-            let name = command.join(" ".as_ref()).to_string_lossy().into_owned();
-            (Readiness::of_program(guest, name), command)
-        };
-        let mut order = Order::new(&self.server, None, &command);
-        order.is_init = by_init;
-        order.terminal = Terminal::Group;
-        order.environment.retain(|(name, _)| name != "TERM");
-        order
-            .environment
-            .push(("TERM".to_owned(), "linux".to_owned()));
-        order.environment.extend(readiness.environment());
-        let files = Files {
-            input: slave.as_fd(),
-            output: slave.try_clone()?.into(),
-            errors: slave.try_clone()?.into(),
-        };
-        let launched = launch::launch(order, files, None)?;
-        readiness.watch(launched.number)?;
-        let pid = rustix::process::Pid::from_child(&launched.child);
-        let child_pid = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-        Ok(Life {
-            deadline: Instant::now() + config.start_timeout,
-            config,
-            master,
-            _slave: slave,
-            launched,
-            child_pid,
-            child_ended: false,
-            news_seen: false,
-            readiness: Some(readiness),
-            was_ready: false,
-            post_start: None,
-        })
-    }
-
     /// Waits for something, and deals with it.
     fn turn(&mut self, life: &mut Life) -> anyhow::Result<()> {
         let busy = life.readiness.is_some() || life.post_start.is_some();
-        let ready = self.wait(life, busy)?;
+        let ready = life.wait(&self.listener, &self.clients, busy)?;
         let [console, listener, watcher, notify, child, news] = ready.fixed;
         // First, as those who are gone are dropped as soon as they are to be told anything.
         for index in ready.clients.into_iter().rev() {
@@ -354,64 +264,6 @@ impl Keeper {
         }
         self.check(life);
         Ok(())
-    }
-
-    fn wait(&self, life: &Life, busy: bool) -> anyhow::Result<Ready> {
-        let input = PollFlags::POLLIN;
-        let (watcher, notify) = match &life.readiness {
-            Some(readiness) => readiness.descriptors(),
-            None => (None, None),
-        };
-        let nobody = self.listener.as_fd();
-        let none = PollFlags::empty();
-        let optional = |descriptor: Option<std::os::fd::BorrowedFd<'_>>| match descriptor {
-            Some(_) => input,
-            None => none,
-        };
-        // Each is told for good once it has happened.
-        let child = if life.child_ended { none } else { input };
-        let news = if life.news_seen {
-            input
-        } else {
-            input | PollFlags::POLLPRI
-        };
-        let mut set = vec![
-            PollFd::new(life.master.as_fd(), input),
-            PollFd::new(self.listener.as_fd(), input),
-            PollFd::new(watcher.unwrap_or(nobody), optional(watcher)),
-            PollFd::new(notify.unwrap_or(nobody), optional(notify)),
-            PollFd::new(life.child_pid.as_fd(), child),
-            PollFd::new(life.launched.context.as_fd(), news),
-        ];
-        let fixed = set.len();
-        set.extend(
-            self.clients
-                .iter()
-                .map(|client| PollFd::new(client.as_fd(), input)),
-        );
-        let timeout = match busy {
-            true => PollTimeout::from(RECHECK_MS),
-            false => PollTimeout::NONE,
-        };
-        match poll(&mut set, timeout) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(errno) => bail!("cannot wait: {}", errno.desc()),
-        }
-        let ready: Vec<bool> = set
-            .iter()
-            .map(|one| {
-                let asked = !one.events().is_empty();
-                asked && one.revents().is_some_and(|events| !events.is_empty())
-            })
-            .collect();
-        let mut first = [false; 6];
-        first.copy_from_slice(&ready[..fixed]);
-        Ok(Ready {
-            fixed: first,
-            clients: (0..self.clients.len())
-                .filter(|index| ready[fixed + index])
-                .collect(),
-        })
     }
 
     fn read_console(&mut self, life: &mut Life) {
@@ -519,12 +371,6 @@ impl Keeper {
             _ => Ok(End::Over(how)),
         }
     }
-}
-
-/// What is ready: the console, the listener, the watcher, the notify socket, the child, the context; and clients.
-struct Ready {
-    fixed: [bool; 6],
-    clients: Vec<usize>,
 }
 
 /// How a context ended, in words.
