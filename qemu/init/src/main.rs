@@ -2,7 +2,8 @@
 
 //! Process 1 of the test machine. Reads its job from `/etc/vserver-job`:
 //!
-//! - `test`, filter: every test of `/bin/guest-tests`, results as KTAP on the port `results`;
+//! - `test`, filter, `PART/PARTS`: the tests of `/bin/guest-tests` that are of that part, results as KTAP on the port
+//!   `results`;
 //! - `exec`, command: `/bin/sh -c`, output on the ports `stdout` and `stderr`, `exit N` on `results`;
 //! - `bare`, command: as `exec`, but without the module loaded;
 //! - `tour`: as `exec` with `/bin/tour`;
@@ -117,7 +118,11 @@ fn work() -> Result<()> {
     loopback()?;
     settle();
     match kind {
-        "test" => tests(rest.trim_end()),
+        "test" => {
+            let mut lines = rest.lines();
+            let filter = lines.next().unwrap_or_default();
+            tests(filter, Part::parse(lines.next().unwrap_or_default())?)
+        }
         "exec" | "bare" => on_ports(&["/bin/sh", "-c", rest.strip_suffix('\n').unwrap_or(rest)]),
         "tour" => on_ports(&["/bin/tour"]),
         "tour-shell" => visit(rest.trim_end()),
@@ -236,7 +241,25 @@ fn report(mut command: Command, relays: Vec<Relay>) -> Result<()> {
     Ok(())
 }
 
-fn tests(filter: &str) -> Result<()> {
+/// Which tests this machine is to run, when several share the work.
+struct Part {
+    /// From 0.
+    number: usize,
+    of: usize,
+}
+
+impl Part {
+    /// `1/2`
+    fn parse(text: &str) -> Result<Self> {
+        let (number, of) = text.split_once('/').context("no part of the tests")?;
+        let (number, of): (usize, usize) = (number.parse()?, of.parse()?);
+        anyhow::ensure!((1..=of).contains(&number), "no part {text} of the tests");
+        let number = number - 1;
+        Ok(Self { number, of })
+    }
+}
+
+fn tests(filter: &str, part: Part) -> Result<()> {
     let list = base("/bin/guest-tests")
         .arg("--list")
         .output()
@@ -246,6 +269,9 @@ fn tests(filter: &str) -> Result<()> {
         .lines()
         .filter_map(|line| line.split_once(' '))
         .filter(|(name, _)| name.contains(filter))
+        .enumerate()
+        .filter(|(index, _)| index % part.of == part.number)
+        .map(|(_, test)| test)
         .map(|(name, seconds)| (name, seconds.parse().unwrap_or(30)))
         .collect();
     // A kernel that looks for leaks does so at the end.

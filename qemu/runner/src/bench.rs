@@ -151,6 +151,7 @@ fn measure(lane: Lane) -> Result<Measured> {
     let outcome = machine::boot(
         &Boot {
             lane,
+            name: lane.name(),
             image: None,
             job: &format!("bare\n{}\n", script.join("\n")),
             icount: true,

@@ -24,6 +24,7 @@ pub fn run(lane: Lane, icount: bool, command: &str) -> Result<ExitCode> {
     let outcome = machine::boot(
         &Boot {
             lane,
+            name: lane.name(),
             image: None,
             job: &format!("exec\n{command}\n"),
             icount,

@@ -48,6 +48,8 @@ const AFTER_COMPLAINT: Duration = Duration::from_secs(300);
 pub struct Boot<'a> {
     /// The kernel and module.
     pub lane: Lane,
+    /// What its console's log is called.
+    pub name: &'a str,
     /// Another kernel, for a job that needs no module.
     pub image: Option<&'a Path>,
     /// What the guest's init is to do: see `qemu/init`.
@@ -473,7 +475,7 @@ fn watch(
     }
     outcome.alarms = watch.complaint;
     // The work folder goes; the console stays for whoever wants to read it.
-    let kept = Path::new("/cache/log").join(format!("console-{}.log", boot.lane.name()));
+    let kept = Path::new("/cache/log").join(format!("console-{}.log", boot.name));
     fs::copy(&outcome.console, &kept)?;
     outcome.console = kept;
     if let Some(status) = status.filter(|status| !status.success() && !outcome.stopped) {

@@ -58,6 +58,7 @@ pub fn steps() -> Result<ExitCode> {
     let outcome = machine::boot(
         &Boot {
             lane: Lane::Stock,
+            name: Lane::Stock.name(),
             image: Some(&image),
             job: "bare\ntrue\n",
             icount: false,

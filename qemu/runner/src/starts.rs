@@ -47,6 +47,7 @@ pub fn run() -> Result<ExitCode> {
     let outcome = machine::boot(
         &Boot {
             lane: Lane::Stock,
+            name: Lane::Stock.name(),
             image: None,
             job: &format!("exec\nset -- {ROUNDS}\n{script}"),
             icount: false,

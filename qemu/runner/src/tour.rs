@@ -60,6 +60,7 @@ pub fn run() -> Result<ExitCode> {
     let outcome = machine::boot(
         &Boot {
             lane: Lane::Stock,
+            name: Lane::Stock.name(),
             image: None,
             job: &job(interactive),
             icount: false,
