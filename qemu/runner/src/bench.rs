@@ -154,6 +154,7 @@ fn measure(lane: Lane) -> Result<Measured> {
             name: lane.name(),
             image: None,
             job: &format!("bare\n{}\n", script.join("\n")),
+            parameters: "",
             icount: true,
             vservers: None,
             servers: None,

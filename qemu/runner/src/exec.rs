@@ -27,6 +27,7 @@ pub fn run(lane: Lane, icount: bool, command: &str) -> Result<ExitCode> {
             name: lane.name(),
             image: None,
             job: &format!("exec\n{command}\n"),
+            parameters: "",
             icount,
             vservers: None,
             servers: None,

@@ -54,6 +54,8 @@ pub struct Boot<'a> {
     pub image: Option<&'a Path>,
     /// What the guest's init is to do: see `qemu/init`.
     pub job: &'a str,
+    /// More of the kernel's parameters.
+    pub parameters: &'a str,
     /// Count instructions exactly.
     pub icount: bool,
     /// A folder to be seen at /vservers.
@@ -318,6 +320,10 @@ pub fn boot(boot: &Boot<'_>, work: &Path, on_result: &mut dyn FnMut(&str)) -> Re
     command
         .arg("-serial")
         .arg(format!("file:{}", console.display()));
+    if !boot.parameters.is_empty() {
+        append += " ";
+        append += boot.parameters;
+    }
     if boot.interactive {
         command
             .args(["-chardev", "stdio,id=tty,signal=off"])

@@ -61,6 +61,7 @@ pub fn steps() -> Result<ExitCode> {
             name: Lane::Stock.name(),
             image: Some(&image),
             job: "bare\ntrue\n",
+            parameters: "",
             icount: false,
             vservers: None,
             servers: None,

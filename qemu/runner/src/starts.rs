@@ -50,6 +50,7 @@ pub fn run() -> Result<ExitCode> {
             name: Lane::Stock.name(),
             image: None,
             job: &format!("exec\nset -- {ROUNDS}\n{script}"),
+            parameters: "",
             icount: false,
             vservers: None,
             servers: Some(&rivals),

@@ -63,6 +63,7 @@ pub fn run() -> Result<ExitCode> {
             name: Lane::Stock.name(),
             image: None,
             job: &job(interactive),
+            parameters: "",
             icount: false,
             vservers: Some(&vservers),
             servers: None,

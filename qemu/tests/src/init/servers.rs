@@ -8,7 +8,7 @@ use std::{
     net::TcpStream,
 };
 
-pub const TWO: Test = test("init::two_with_servers", 1200, two);
+pub const TWO: Test = test("init::two_with_servers", 2700, two);
 
 /// What nginx at an address says.
 fn page(address: &str) -> Result<String, String> {
@@ -99,7 +99,12 @@ fn two() -> Outcome {
         one.ends(&["poweroff"])?;
         equal("nginx of who stays", page(at), Ok("two".to_string()))?;
         ensure("who is gone answers", page(crate::inet::A).is_err())?;
-        two.stop(&["Stopping nginx", "Will now halt."])?;
+        two.stop(&[
+            "INIT: Sending processes configured via /etc/inittab the TERM signal",
+            "Stopping nginx",
+            "Asking all remaining processes to terminate...done.",
+            "Will now halt.",
+        ])?;
         before.until_again()
     })
 }

@@ -4,12 +4,7 @@
 
 use super::*;
 
-pub const BOOT: Test = test("init::sysvinit", 900, boot);
-pub const ENDS: Test = test("init::sysvinit_ends", 900, ends);
-
-fn vserver() -> Result<Vserver, String> {
-    Vserver::new("sysv", "sysvinit", &both_families(), "")
-}
+pub const BOOT: Test = test("init::sysvinit", 2700, boot);
 
 /// What `runlevel` says: the one before, and the present one.
 fn level(vserver: &Vserver) -> Result<String, String> {
@@ -18,7 +13,7 @@ fn level(vserver: &Vserver) -> Result<String, String> {
 
 fn boot() -> Outcome {
     with_vservers(|| {
-        let vserver = vserver()?;
+        let vserver = Vserver::new("sysv", "sysvinit", &both_families(), "")?;
         let before = Machine::now()?;
         vserver.start(&[
             "INIT: version",
@@ -57,20 +52,6 @@ fn boot() -> Outcome {
         until("cron has come with the run level", || {
             Ok(level(&vserver)? == "3 2" && vserver.pids("/usr/sbin/cron")?.len() == 1)
         })?;
-        vserver.stop(&[
-            "INIT: Sending processes configured via /etc/inittab the TERM signal",
-            "Asking all remaining processes to terminate...done.",
-            "Will now halt.",
-        ])?;
-        before.until_again()
-    })
-}
-
-fn ends() -> Outcome {
-    with_vservers(|| {
-        let vserver = vserver()?;
-        let before = Machine::now()?;
-        vserver.start(&[])?;
         vserver.reboots(&["shutdown", "-r", "now"])?;
         until("it has its run level again", || {
             Ok(level(&vserver).is_ok_and(|level| level == "N 2"))

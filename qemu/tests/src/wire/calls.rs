@@ -151,6 +151,20 @@ fn close(fd: usize) {
     let _ = syscall(libc::SYS_close, [fd, 0, 0, 0, 0, 0]);
 }
 
+/// Has the kernel load what modules it has for sockets like these.
+pub fn load_protocols() {
+    for family in FAMILIES {
+        for kind in TYPES {
+            for protocol in PROTOCOLS {
+                let arguments = [family, kind, protocol, 0, 0, 0].map(|word| word as usize);
+                if let Ok(fd) = syscall(libc::SYS_socket, arguments) {
+                    close(fd as usize);
+                }
+            }
+        }
+    }
+}
+
 /// So many calls. What they answer does not matter.
 pub fn run(calls: u64) -> Outcome {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
