@@ -160,6 +160,8 @@ fn base(program: &str) -> Command {
     command
 }
 
+const MOMENT: Duration = Duration::from_millis(2);
+
 /// Waits for one child and reaps every orphan meanwhile. `None`: the time is over.
 fn wait_for(pid: Pid, limit: Option<Duration>) -> Option<i32> {
     let start = Instant::now();
@@ -175,7 +177,8 @@ fn wait_for(pid: Pid, limit: Option<Duration>) -> Option<i32> {
                 if limit.is_some_and(|limit| start.elapsed() > limit) {
                     return None;
                 }
-                std::thread::sleep(Duration::from_millis(2));
+                // Short tests are many, and long ones not to be disturbed.
+                std::thread::sleep((start.elapsed() / 50).clamp(MOMENT, 50 * MOMENT));
             }
             Ok(_) => {}
         }

@@ -305,7 +305,10 @@ impl Vserver {
             let alive = |pid: i32| inside.iter().any(|shown| shown.pid == pid);
             for shown in inside.iter().filter(|shown| shown.pid != 1) {
                 let known = alive(shown.parent) || shown.parent == 0;
-                ensure(&format!("who is the parent of {shown:?}"), known)?;
+                ensure(
+                    &format!("who is the parent of {shown:?} in {inside:#?}"),
+                    known,
+                )?;
                 ensure(&format!("{shown:?}"), !shown.command.starts_with('['))?;
             }
             let info = self.context()?;

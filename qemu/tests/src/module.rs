@@ -27,6 +27,9 @@ pub const TESTS: &[Test] = &[
 /// As often as the issue of unloading deserves; each waits for RCU several times.
 const CYCLES: usize = 100;
 
+/// After each time.
+const BREAK: std::time::Duration = std::time::Duration::from_micros(500);
+
 fn remove() -> Result<(), Errno> {
     kmod::delete_module(c"vserver", kmod::DeleteModuleFlags::O_NONBLOCK)
 }
@@ -77,13 +80,14 @@ impl Drop for Load {
     }
 }
 
-/// Does something over and over.
+/// Does something over and over. The break lets a cycle's waits for every task end soon.
 fn load_of(work: fn()) -> Result<Load, String> {
     match syscalls::fork().map_err(words)? {
         0 => {
             let _ = set_pdeathsig(Signal::SIGKILL);
             loop {
                 work();
+                std::thread::sleep(BREAK);
             }
         }
         pid => Ok(Load(Pid::from_raw(pid))),

@@ -5,14 +5,14 @@
 use super::{as_both, end, in_child, named, sleeper};
 use crate::{
     fixture::{ensure, equal, words, Outcome},
-    test,
+    syscalls, test,
     visibility::call,
     Test,
 };
 use nix::{
     fcntl::{open, OFlag},
     sys::stat::Mode,
-    unistd::{getpid, gettid},
+    unistd::{getpid, gettid, Pid},
 };
 use std::{fs, os::fd::AsRawFd, sync::mpsc::channel, thread};
 
@@ -20,7 +20,11 @@ pub const TESTS: &[Test] = &[
     test("fakeinit::proc_in_pieces", 60, processes),
     test("fakeinit::proc_threads_in_pieces", 60, threads),
     test("fakeinit::proc_files", 60, files),
+    test("fakeinit::proc_who_stays", 300, who_stays),
 ];
+
+/// How often a list is taken while processes come and go.
+const LISTS: usize = 300;
 
 /// The numbers in a directory, by as little at a time as the kernel gives; read twice from the same descriptor.
 fn in_pieces(path: &str) -> Result<Vec<i32>, String> {
@@ -127,5 +131,58 @@ fn files() -> Outcome {
             }
         }
         Ok(())
+    })
+}
+
+/// Who is there all the time is in every list, however many come and go meanwhile.
+fn who_stays() -> Outcome {
+    as_both(|_| {
+        let mut staying = Vec::new();
+        for _ in 0..20 {
+            staying.push(sleeper()?);
+        }
+        let mut churning = Vec::new();
+        for _ in 0..3 {
+            match syscalls::fork().map_err(words)? {
+                0 => loop {
+                    let pid = match syscalls::fork() {
+                        Ok(0) => match syscalls::fork() {
+                            Ok(0) => syscalls::exit_now(0),
+                            _ => syscalls::exit_now(0),
+                        },
+                        Ok(pid) => pid,
+                        Err(_) => continue,
+                    };
+                    let _ = nix::sys::wait::waitpid(Pid::from_raw(pid), None);
+                },
+                pid => churning.push(Pid::from_raw(pid)),
+            }
+        }
+        let mut outcome = Ok(());
+        for round in 0..LISTS {
+            let listed: Vec<i32> = fs::read_dir("/proc")
+                .map_err(words)?
+                .flatten()
+                .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+                .collect();
+            for pid in staying.iter().chain(&churning) {
+                let number = pid.as_raw();
+                outcome = outcome.and_then(|()| {
+                    ensure(
+                        &format!("{round}: {number} is not in {listed:?}"),
+                        listed.contains(&number),
+                    )
+                });
+                let stat = fs::read_to_string(format!("/proc/{number}/stat"));
+                outcome = outcome
+                    .and_then(|()| ensure(&format!("{round}: {number}: {stat:?}"), stat.is_ok()));
+            }
+            let _ = nix::sys::wait::waitpid(None, Some(nix::sys::wait::WaitPidFlag::WNOHANG));
+            if outcome.is_err() {
+                break;
+            }
+        }
+        churning.into_iter().chain(staying).try_for_each(end)?;
+        outcome
     })
 }
