@@ -44,7 +44,7 @@ pub fn reload() -> Outcome {
     let mut tries = 0;
     while let Err(errno) = remove() {
         tries += 1;
-        ensure(&format!("rmmod: {errno}"), tries < 500)?;
+        ensure(&format!("rmmod: {errno}"), tries < 6000)?;
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     load()
@@ -56,7 +56,7 @@ fn busy() -> Outcome {
     equal("rmmod", remove(), Err(Errno::EWOULDBLOCK))?;
     drop(sitter);
     until_empty()?;
-    for _ in 0..200 {
+    for _ in 0..6000 {
         match remove() {
             Ok(()) => {
                 let status = std::fs::read_to_string("/proc/self/status").map_err(words)?;

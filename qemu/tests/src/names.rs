@@ -335,7 +335,7 @@ fn gone() -> Outcome {
     drop(sitter);
     until_empty()?;
     // The kernel frees what is in a namespace a little later.
-    for _ in 0..500 {
+    for _ in 0..6000 {
         if shared()? < before + MOST {
             drop(held);
             return Ok(());

@@ -101,7 +101,7 @@ fn bomb() -> ! {
 
 fn fork_bomb() -> Outcome {
     let before = programs()?;
-    for _ in 0..20 {
+    for _ in 0..8 {
         let init = Sitter::new(CONTEXT_NEW, FLAG_FAKEINIT, || {
             let few = 300;
             let kind = nix::sys::resource::Resource::RLIMIT_NPROC;

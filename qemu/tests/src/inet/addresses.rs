@@ -139,7 +139,7 @@ fn malformed() -> Outcome {
         )?;
         // The kernel counts a thread a little longer than those who wait for it.
         let alone = || confine_to(&many[1..], none).map(drop);
-        let late = (0..100).find_map(|_| match alone() {
+        let late = (0..6000).find_map(|_| match alone() {
             Err(Errno::EINVAL) => {
                 std::thread::sleep(Duration::from_millis(10));
                 None

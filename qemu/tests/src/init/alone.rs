@@ -6,9 +6,9 @@ use super::*;
 use nix::sys::resource::{setrlimit, Resource};
 use std::os::unix::fs::PermissionsExt;
 
-pub const CYCLES: Test = test("init::thousand_cycles", 2700, cycles);
-pub const FORK_BOMB: Test = test("init::fork_bomb", 2700, fork_bomb);
-pub const SIGKILL_STORM: Test = test("init::sigkill_storm", 2700, storm);
+pub const CYCLES: Test = test("init::thousand_cycles", 900, cycles);
+pub const FORK_BOMB: Test = test("init::fork_bomb", 900, fork_bomb);
+pub const SIGKILL_STORM: Test = test("init::sigkill_storm", 900, storm);
 
 /// So many at once, as an end takes two seconds that busybox sleeps.
 const AT_ONCE: usize = 40;

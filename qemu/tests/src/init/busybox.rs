@@ -4,9 +4,9 @@
 
 use super::*;
 
-pub const BOOT: Test = test("init::busybox", 2700, boot);
-pub const ENDS: Test = test("init::busybox_ends", 2700, ends);
-pub const CYCLES: Test = test("init::commands_cycles", 2700, cycles);
+pub const BOOT: Test = test("init::busybox", 900, boot);
+pub const ENDS: Test = test("init::busybox_ends", 900, ends);
+pub const CYCLES: Test = test("init::commands_cycles", 900, cycles);
 
 const CYCLES_BY_COMMAND: usize = 20;
 

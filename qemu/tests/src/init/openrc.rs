@@ -4,7 +4,7 @@
 
 use super::*;
 
-pub const BOOT: Test = test("init::openrc", 2700, boot);
+pub const BOOT: Test = test("init::openrc", 900, boot);
 
 fn boot() -> Outcome {
     with_vservers(|| {

@@ -8,7 +8,7 @@ use std::{
     net::TcpStream,
 };
 
-pub const TWO: Test = test("init::two_with_servers", 2700, two);
+pub const TWO: Test = test("init::two_with_servers", 900, two);
 
 /// What nginx at an address says.
 fn page(address: &str) -> Result<String, String> {

@@ -4,7 +4,7 @@
 
 use super::*;
 
-pub const BOOT: Test = test("init::systemd", 2700, boot);
+pub const BOOT: Test = test("init::systemd", 900, boot);
 
 /// All that `--secure` gives up.
 const ALL: &str = "CAP_LINUX_IMMUTABLE CAP_NET_BROADCAST CAP_NET_ADMIN CAP_NET_RAW CAP_IPC_LOCK CAP_IPC_OWNER \

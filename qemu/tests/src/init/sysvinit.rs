@@ -4,7 +4,7 @@
 
 use super::*;
 
-pub const BOOT: Test = test("init::sysvinit", 2700, boot);
+pub const BOOT: Test = test("init::sysvinit", 900, boot);
 
 /// What `runlevel` says: the one before, and the present one.
 fn level(vserver: &Vserver) -> Result<String, String> {

@@ -168,7 +168,7 @@ fn end(place: &Place) -> Outcome {
 
 /// Waits until the memory of the pieces has come back: nobody can look into the context any more.
 fn freed(full: u64) -> Outcome {
-    for _ in 0..500 {
+    for _ in 0..6000 {
         if shared()? + FREED < full {
             return Ok(());
         }

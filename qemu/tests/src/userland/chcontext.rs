@@ -167,7 +167,7 @@ fn background() -> Outcome {
         ],
     )?
     .printed("New security context is 300\n")?;
-    for _ in 0..500 {
+    for _ in 0..6000 {
         if Path::new(told).exists() {
             break;
         }
