@@ -56,15 +56,16 @@ pub(crate) fn serve(context: Option<&str>) -> u8 {
 
 fn watch(context: i32) -> anyhow::Result<()> {
     let spectator = Spectator::enter(Device::open()?)?;
+    // The number is its own for the life of the context.
+    let init = spectator
+        .contexts()?
+        .into_iter()
+        .find(|info| info.context == context)
+        .context("the context has ended")?
+        .initpid;
     let mut told = None;
     loop {
-        let init = spectator
-            .contexts()?
-            .into_iter()
-            .find(|info| info.context == context)
-            .context("the context has ended")?
-            .initpid;
-        let now = children(init);
+        let now = children(init).context("process 1 has ended")?;
         if told.as_ref() != Some(&now) {
             let mut out = io::stdout().lock();
             serde_json::to_writer(&mut out, &now)?;
@@ -81,20 +82,15 @@ fn watch(context: i32) -> anyhow::Result<()> {
 }
 
 /// The children of all threads of a process.
-fn children(pid: i32) -> Vec<Child> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    let pids = threads
-        .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
-        .flat_map(|text| {
-            let words = text.split_ascii_whitespace();
-            words.map(str::to_owned).collect::<Vec<_>>()
-        });
-    pids.take(CHILDREN_MAX)
-        .filter_map(|pid| child(&pid))
-        .collect()
+fn children(pid: i32) -> io::Result<Vec<Child>> {
+    let mut found = Vec::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may have ended since it was listed.
+        let pids = fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
+        let room = CHILDREN_MAX - found.len();
+        found.extend(pids.split_ascii_whitespace().filter_map(child).take(room));
+    }
+    Ok(found)
 }
 
 fn child(pid: &str) -> Option<Child> {
