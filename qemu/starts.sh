@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # How long the same file system of sysvinit takes from its start until it is ready, and from its stop until
 # nobody is left, as a vserver, under systemd-nspawn and under lxc. Prints "WHICH START STOP" in hundredths of a
-# second per round. For the guest of `make starts`: /inits has the file systems, /servers the two others.
+# second per round. For the guest of `make starts`: /inits has the file systems, /servers the two others. All is
+# read from memory: who waits for a file outside the machine, waits for a clock that has nothing to do with its own.
 set -eu
 ROUNDS=$1
 
@@ -11,7 +12,7 @@ fail() { echo "$*" >&2; exit 1; }
 # A copy that can be written to, with a mark at the end of the boot: init waits for each line in turn.
 tree() {
 	mkdir -p /written/$1/upper /written/$1/work $2
-	mount -t overlay -o lowerdir=/inits/sysvinit,upperdir=/written/$1/upper,workdir=/written/$1/work none $2
+	mount -t overlay -o lowerdir=/memory/sysvinit,upperdir=/written/$1/upper,workdir=/written/$1/work none $2
 	sed -i '/^l2:/a rd:2:wait:/bin/sh -c ": >/ready"' $2/etc/inittab
 }
 
@@ -74,14 +75,17 @@ lxc() {
 	other lxc /other/c/lxc lxc-start -F -n c -P /tmp -f /etc/c.conf
 }
 
-mkdir -p /written /vservers /etc/vservers /var/log/vservers
+mkdir -p /memory /written /vservers /etc/vservers /var/log/vservers
+mount -t tmpfs -o mode=755,size=1400m none /memory
 mount -t tmpfs -o mode=755 none /written
+cp -a /inits/sysvinit /memory/sysvinit
+cp -a /servers /memory/other
 tree web /vservers/web
 chmod 000 /vservers
 printf 'S_FLAGS="fakeinit"\nS_HOSTNAME=web\nSTART_TIMEOUT=300\nSTOP_TIMEOUT=300\n' >/etc/vservers/web.conf
 
-mkdir -p /written/other/upper /written/other/work /other
-mount -t overlay -o lowerdir=/servers,upperdir=/written/other/upper,workdir=/written/other/work none /other
+mkdir -p /other
+mount --bind /memory/other /other
 for folder in proc sys dev; do
 	mkdir -p /other/$folder
 	mount --rbind /$folder /other/$folder
@@ -102,7 +106,7 @@ X
 for name in nspawn lxc; do mkdir -p /sys/fs/cgroup/$name; done
 
 round=0
-# The first one is not counted: files are read for the first time.
+# The first one is not counted: names are looked up for the first time.
 while [ $round -le $ROUNDS ]; do
 	for one in ours nspawn lxc; do
 		if [ $round = 0 ]; then $one >/dev/null; else $one; fi
