@@ -21,7 +21,7 @@ await() {
 	local end=$(($(now) + 30000))
 	until "$@"; do
 		[ $(now) -lt $end ] || fail "not in time: $*"
-		usleep 5000
+		usleep 20000
 	done
 }
 

@@ -16,7 +16,7 @@ const PAGE: &str = "/src/docs/starting.md";
 const SCRIPT: &str = "/src/qemu/starts.sh";
 
 /// So many rounds are counted.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 3;
 
 /// By the script's names, and what the page says of each.
 const RIVALS: [(&str, &str); 3] = [
@@ -31,7 +31,7 @@ const HEAD: &str = "\
 Made by `make starts`. Debian's sysvinit with nginx, sshd, cron and rsyslog, the same files for all, in the network of the
 host, in one boot of the stock lane's kernel, in turns: from the command until the last line of the run level has run, and
 from the stop until nobody is left. In seconds of a machine with one processor that takes one nanosecond for every instruction
-(QEMU's `-icount`, so that nothing depends on what else the real one does): median and least of 7 rounds. Waits count
+(QEMU's `-icount`, so that nothing depends on what else the real one does): median and least of 3 rounds. Waits count
 too, and more than one of the seconds of a stop is one in Debian's scripts.
 
 | | start to ready | least | stop to empty | least |
@@ -43,7 +43,7 @@ pub fn run() -> Result<ExitCode> {
     let (inits, rivals) = (trees::inits()?, trees::rivals()?);
     let script = fs::read_to_string(SCRIPT).with_context(|| format!("cannot read {SCRIPT}"))?;
     let work = Work::new()?;
-    eprintln!("==> measuring starts and stops (about 15 minutes) ...");
+    eprintln!("==> measuring starts and stops (about 6 minutes) ...");
     let outcome = machine::boot(
         &Boot {
             lane: Lane::Stock,
