@@ -80,6 +80,7 @@ mount -t tmpfs -o mode=755,size=1400m none /memory
 mount -t tmpfs -o mode=755 none /written
 cp -a /inits/sysvinit /memory/sysvinit
 cp -a /servers /memory/other
+umount /inits /servers
 tree web /vservers/web
 chmod 000 /vservers
 printf 'S_FLAGS="fakeinit"\nS_HOSTNAME=web\nSTART_TIMEOUT=300\nSTOP_TIMEOUT=300\n' >/etc/vservers/web.conf
