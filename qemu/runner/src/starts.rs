@@ -32,7 +32,7 @@ Made by `make starts`. Debian's sysvinit with nginx, sshd, cron and rsyslog, the
 host, in one boot of the stock lane's kernel, in turns: from the command until the last line of the run level has run, and
 from the stop until nobody is left. In seconds of a machine with one processor that takes one nanosecond for every instruction
 (QEMU's `-icount`, so that nothing depends on what else the real one does): median and least of 3 rounds. Waits count
-too, and more than one of the seconds of a stop is one in Debian's scripts.
+too: one second of each stop is a wait in Debian's scripts.
 
 | | start to ready | least | stop to empty | least |
 |---|--:|--:|--:|--:|
