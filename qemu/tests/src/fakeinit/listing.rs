@@ -11,7 +11,10 @@ use crate::{
 };
 use nix::{
     fcntl::{open, OFlag},
-    sys::stat::Mode,
+    sys::{
+        stat::Mode,
+        wait::{waitpid, WaitPidFlag, WaitStatus},
+    },
     unistd::{getpid, gettid, Pid},
 };
 use std::{fs, os::fd::AsRawFd, sync::mpsc::channel, thread};
@@ -24,7 +27,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// How often a list is taken while processes come and go.
-const LISTS: usize = 300;
+const LISTS: usize = 60;
 
 /// The numbers in a directory, by as little at a time as the kernel gives; read twice from the same descriptor.
 fn in_pieces(path: &str) -> Result<Vec<i32>, String> {
@@ -134,6 +137,40 @@ fn files() -> Outcome {
     })
 }
 
+/// Makes processes that end at once, and orphans that do, for ever.
+fn churn() -> ! {
+    loop {
+        match syscalls::fork() {
+            Ok(0) => {
+                let _ = syscalls::fork();
+                syscalls::exit_now(0)
+            }
+            Ok(pid) => {
+                let _ = waitpid(Pid::from_raw(pid), None);
+            }
+            Err(_) => thread::yield_now(),
+        }
+    }
+}
+
+/// They are in a list of /proc, and found by their numbers.
+fn all_are_there<'a>(processes: impl Iterator<Item = &'a Pid>) -> Outcome {
+    let listed: Vec<i32> = fs::read_dir("/proc")
+        .map_err(words)?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    for pid in processes.map(|pid| pid.as_raw()) {
+        ensure(
+            &format!("{pid} is not in {listed:?}"),
+            listed.contains(&pid),
+        )?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+        ensure(&format!("{pid}: {stat:?}"), stat.is_ok())?;
+    }
+    Ok(())
+}
+
 /// Who is there all the time is in every list, however many come and go meanwhile.
 fn who_stays() -> Outcome {
     as_both(|_| {
@@ -144,43 +181,19 @@ fn who_stays() -> Outcome {
         let mut churning = Vec::new();
         for _ in 0..3 {
             match syscalls::fork().map_err(words)? {
-                0 => loop {
-                    let pid = match syscalls::fork() {
-                        Ok(0) => match syscalls::fork() {
-                            Ok(0) => syscalls::exit_now(0),
-                            _ => syscalls::exit_now(0),
-                        },
-                        Ok(pid) => pid,
-                        Err(_) => continue,
-                    };
-                    let _ = nix::sys::wait::waitpid(Pid::from_raw(pid), None);
-                },
+                0 => churn(),
                 pid => churning.push(Pid::from_raw(pid)),
             }
         }
         let mut outcome = Ok(());
         for round in 0..LISTS {
-            let listed: Vec<i32> = fs::read_dir("/proc")
-                .map_err(words)?
-                .flatten()
-                .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-                .collect();
-            for pid in staying.iter().chain(&churning) {
-                let number = pid.as_raw();
-                outcome = outcome.and_then(|()| {
-                    ensure(
-                        &format!("{round}: {number} is not in {listed:?}"),
-                        listed.contains(&number),
-                    )
-                });
-                let stat = fs::read_to_string(format!("/proc/{number}/stat"));
-                outcome = outcome
-                    .and_then(|()| ensure(&format!("{round}: {number}: {stat:?}"), stat.is_ok()));
-            }
-            let _ = nix::sys::wait::waitpid(None, Some(nix::sys::wait::WaitPidFlag::WNOHANG));
+            outcome = all_are_there(staying.iter().chain(&churning))
+                .map_err(|text| format!("list {round}: {text}"));
             if outcome.is_err() {
                 break;
             }
+            // Orphans, which come faster than one at a time.
+            while let Ok(WaitStatus::Exited(..)) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {}
         }
         churning.into_iter().chain(staying).try_for_each(end)?;
         outcome
