@@ -34,7 +34,7 @@ pub const TESTS: &[Test] = &[
         60,
         groups::foreign_devices,
     ),
-    test("wire::random_calls", 1800, random_calls),
+    test("wire::random_calls", 300, random_calls),
 ];
 
 /// What the kernel runs when it lacks a module.

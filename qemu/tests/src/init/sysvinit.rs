@@ -52,7 +52,8 @@ fn boot() -> Outcome {
         until("cron has come with the run level", || {
             Ok(level(&vserver)? == "3 2" && vserver.pids("/usr/sbin/cron")?.len() == 1)
         })?;
-        vserver.reboots(&["shutdown", "-r", "now"])?;
+        // Which becomes `shutdown -r now`.
+        vserver.reboots(&["reboot"])?;
         until("it has its run level again", || {
             Ok(level(&vserver).is_ok_and(|level| level == "N 2"))
         })?;
