@@ -4,9 +4,11 @@
 
 mod limits;
 mod parse;
+mod quote;
 mod values;
 
 pub use limits::Limit;
+pub use quote::assignment;
 
 use crate::{Address, CapabilitySet, Flags, Result};
 use caps::Capability;
