@@ -2,48 +2,36 @@
 
 //! `/etc/vservers/NAME.conf`: what a vserver is to be like.
 
+mod fstab;
 mod limits;
 mod parse;
 mod quote;
+mod read;
 mod values;
+mod variables;
 
+pub use fstab::Kind as MountKind;
+pub use fstab::Mount;
 pub use limits::Limit;
 pub use quote::assignment;
+pub use read::file;
+pub use variables::find as find_variable;
+pub use variables::Variable;
+pub use variables::VARIABLES;
 
-use crate::{Address, CapabilitySet, Flags, Result};
+use crate::{Address, CapabilitySet, Flags};
 use caps::Capability;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where the files are.
 pub const DIRECTORY: &str = "/etc/vservers";
 
-/// No configuration is larger.
-const SIZE_MAX: u64 = 1 << 20;
-
-/// Every variable that means something.
-const VARIABLES: [&str; 18] = [
-    "CONSOLE_LOG_SIZE",
-    "INIT",
-    "IPROOT",
-    "IPROOTBCAST",
-    "IPROOTDEV",
-    "IPROOTMASK",
-    "ONBOOT",
-    "READY",
-    "RUNLEVEL",
-    "START_TIMEOUT",
-    "STOP_TIMEOUT",
-    "S_CAPS",
-    "S_CONTEXT",
-    "S_DOMAINNAME",
-    "S_FLAGS",
-    "S_HOSTNAME",
-    "S_NICE",
-    "ULIMIT",
-];
+/// What holds for all vservers that do not say otherwise.
+pub const DEFAULTS: &str = "/etc/vservers.conf";
 
 /// What is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +80,10 @@ pub struct Config {
     pub domainname: Option<String>,
     /// ONBOOT.
     pub onboot: bool,
+    /// PRIORITY: lower ones are started first.
+    pub priority: u16,
+    /// PROFILE.
+    pub profile: Option<String>,
     /// S_NICE.
     pub nice: Option<i32>,
     /// S_FLAGS.
@@ -116,6 +108,8 @@ pub struct Config {
     pub init: PathBuf,
     /// CONSOLE_LOG_SIZE in bytes.
     pub console_log_size: u64,
+    /// What `NAME.fstab` has.
+    pub mounts: Vec<Mount>,
 }
 
 impl Default for Config {
@@ -126,6 +120,8 @@ impl Default for Config {
             hostname: None,
             domainname: None,
             onboot: false,
+            priority: 100,
+            profile: None,
             nice: None,
             flags: Flags::empty(),
             limits: Vec::new(),
@@ -138,36 +134,36 @@ impl Default for Config {
             ready: None,
             init: "/sbin/init".into(),
             console_log_size: 1 << 20,
+            mounts: Vec::new(),
         }
     }
 }
 
-/// A configuration, and what in it has no effect.
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The value as it was read, with variables put in.
+    pub value: String,
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+}
+
+/// A configuration, where it comes from, and what in it has no effect.
 #[derive(Debug)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
+    /// `# Description:` of its file.
+    pub description: Option<String>,
+    /// Each variable that is set, and not to nothing, where it was set last.
+    pub origins: BTreeMap<&'static str, Origin>,
     /// Unknown variables, each with its place.
     pub warnings: Vec<Fault>,
 }
 
 impl Config {
-    /// Reads and checks the file of a vserver. Changes nothing and executes nothing.
-    pub fn load(name: &str) -> Result<Loaded> {
-        Self::load_from(&Path::new(DIRECTORY).join(format!("{name}.conf")))
-    }
-
-    fn load_from(path: &Path) -> Result<Loaded> {
-        let file = path.display().to_string();
-        let read = |error| whole(&file, &format!("cannot be read: {error}"));
-        if std::fs::metadata(path).map_err(read)?.len() > SIZE_MAX {
-            return Err(whole(&file, "is larger than 1 MiB").into());
-        }
-        let bytes = std::fs::read(path).map_err(read)?;
-        let text = String::from_utf8(bytes).map_err(|_| whole(&file, "is not text in UTF-8"))?;
-        Ok(parse_text(&file, &text)?)
-    }
-
     /// What its processes can never have.
     pub fn capabilities_given_up(&self, known: u32) -> CapabilitySet {
         let start = CapabilitySet::secure().known_to(known);
@@ -181,63 +177,16 @@ impl Config {
     }
 }
 
-fn whole(file: &str, what: &str) -> Fault {
-    Fault {
-        file: file.to_owned(),
-        line: 0,
-        column: 0,
-        what: what.to_owned(),
-    }
-}
-
-fn parse_text(file: &str, text: &str) -> Result<Loaded, Fault> {
-    let at = |line, column, what: String| Fault {
-        file: file.to_owned(),
-        line,
-        column,
-        what,
-    };
-    let assignments = parse::assignments(text)
-        .map_err(|error| at(error.line, error.column, error.what.to_owned()))?;
-    let mut config = Config::default();
-    let mut ip = values::Ip::default();
-    let mut warnings = Vec::new();
-    for one in &assignments {
-        match values::set(&mut config, &mut ip, one) {
-            Ok(true) => {}
-            Ok(false) => warnings.push(at(one.line, 0, unknown(&one.name))),
-            Err(what) => return Err(at(one.line, one.column, format!("{}: {what}", one.name))),
-        }
-    }
-    config.addresses = ip
-        .addresses()
-        .map_err(|(line, column, what)| at(line, column, what))?;
-    Ok(Loaded { config, warnings })
-}
-
-/// An unknown variable, and the known one that looks most like it.
-fn unknown(name: &str) -> String {
-    let distance = |known: &str| {
-        let same = known.chars().zip(name.chars()).filter(|(a, b)| a == b);
-        known.len().max(name.len()) - same.count()
-    };
-    let nearest = VARIABLES.iter().min_by_key(|known| distance(known));
-    match nearest.filter(|known| distance(known) <= 2) {
-        Some(known) => format!("the variable {name} is unknown and has no effect; is it {known}?"),
-        None => format!("the variable {name} is unknown and has no effect"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn config(text: &str) -> Config {
-        parse_text("x.conf", text).unwrap().config
+        read::parse_text("x.conf", text).unwrap().config
     }
 
     fn fault(text: &str) -> String {
-        parse_text("x.conf", text).unwrap_err().to_string()
+        read::parse_text("x.conf", text).unwrap_err().to_string()
     }
 
     #[test]
@@ -352,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_read_says_so() {
-        let error = Config::load_from(Path::new("/nonexistent/x.conf")).unwrap_err();
+        let error = read::text(std::path::Path::new("/nonexistent/x.conf")).unwrap_err();
         let said = error.to_string();
         assert!(
             said.starts_with("/nonexistent/x.conf: cannot be read: "),
@@ -363,7 +312,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_value_is_too_much(name in "(IP|S_)?[A-Z]{1,6}", value in "\\PC{0,40}") {
-            let _ = parse_text("x.conf", &format!("{name}='{value}'"));
+            let _ = read::parse_text("x.conf", &format!("{name}='{value}'"));
         }
 
         #[test]
@@ -371,14 +320,14 @@ mod tests {
             index in 0..VARIABLES.len(),
             value in "[-0-9a-zA-Z!_.:/ ]{0,30}",
         ) {
-            let _ = parse_text("x.conf", &format!("{}=\"{value}\"", VARIABLES[index]));
+            let _ = read::parse_text("x.conf", &format!("{}=\"{value}\"", VARIABLES[index].name));
         }
     }
 
     #[test]
     fn every_variable_is_known_by_its_name() {
-        for name in VARIABLES {
-            let known = parse_text("x.conf", &format!("{name}="))
+        for Variable { name, .. } in VARIABLES {
+            let known = read::parse_text("x.conf", &format!("{name}="))
                 .map_or(true, |loaded| loaded.warnings.is_empty());
             assert!(known, "{name}");
         }
@@ -386,7 +335,7 @@ mod tests {
 
     #[test]
     fn unknown_variables_are_told_with_the_likely_one() {
-        let warnings = parse_text("x.conf", "S_HOSTNAM=x\nOTHER_THING=y\n")
+        let warnings = read::parse_text("x.conf", "S_HOSTNAM=x\nOTHER_THING=y\n")
             .unwrap()
             .warnings;
         let said: Vec<_> = warnings.iter().map(Fault::to_string).collect();

@@ -33,26 +33,52 @@ struct Reader<'a> {
     known: BTreeMap<String, String>,
     /// Bytes that came from variables.
     expanded: usize,
+    description: Option<String>,
 }
 
-/// Reads a whole file.
-pub(super) fn assignments(text: &str) -> Result<Vec<Assignment>, SyntaxError> {
+/// What a whole file has.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) assignments: Vec<Assignment>,
+    /// The first comment that says so.
+    pub(super) description: Option<String>,
+}
+
+/// The comment that describes a vserver.
+const DESCRIPTION: &str = "description:";
+
+/// Reads a whole file. `known`: the variables of a file before, and afterwards of this one too.
+pub(super) fn content(
+    text: &str,
+    known: &mut BTreeMap<String, String>,
+) -> Result<Content, SyntaxError> {
     let mut reader = Reader {
         rest: text.chars(),
         line: 1,
         column: 1,
-        known: BTreeMap::new(),
+        known: std::mem::take(known),
         expanded: 0,
+        description: None,
     };
-    let mut found = Vec::new();
+    let mut assignments = Vec::new();
     while reader.skip_to_assignment() {
         let assignment = reader.assignment()?;
         reader
             .known
             .insert(assignment.name.clone(), assignment.value.clone());
-        found.push(assignment);
+        assignments.push(assignment);
     }
-    Ok(found)
+    *known = reader.known;
+    Ok(Content {
+        assignments,
+        description: reader.description,
+    })
+}
+
+/// Reads a file that stands alone.
+#[cfg(test)]
+pub(super) fn assignments(text: &str) -> Result<Vec<Assignment>, SyntaxError> {
+    content(text, &mut BTreeMap::new()).map(|content| content.assignments)
 }
 
 fn begins_name(char: char) -> bool {
@@ -88,6 +114,14 @@ impl Reader<'_> {
     }
 
     fn skip_comment(&mut self) {
+        let line = self.rest.as_str().lines().next().unwrap_or_default();
+        let comment = line.trim_start_matches('#').trim();
+        let is_one = comment
+            .get(..DESCRIPTION.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(DESCRIPTION));
+        if is_one && self.description.is_none() {
+            self.description = Some(comment[DESCRIPTION.len()..].trim().to_owned());
+        }
         while self.peek().is_some_and(|char| char != '\n') {
             self.next();
         }

@@ -3,7 +3,6 @@
 //! What each variable of a configuration may be.
 
 use super::limits;
-use super::parse::Assignment;
 use super::Config;
 use super::IpRoot;
 use crate::capability;
@@ -21,38 +20,27 @@ const DEVICE_MAX: usize = 15;
 /// The values that make addresses together, whichever comes first.
 #[derive(Default)]
 pub(super) struct Ip {
-    /// Line, column and value of IPROOT.
-    root: Option<(usize, usize, String)>,
+    root: String,
     mask: Option<String>,
     device: Option<String>,
 }
 
 impl Ip {
-    /// `[dev:]ip[/mask] …`, with IPROOTMASK and IPROOTDEV where none is given. The error has its place.
-    pub(super) fn addresses(&self) -> Result<Vec<IpRoot>, (usize, usize, String)> {
-        let Some((line, column, value)) = &self.root else {
-            return Ok(Vec::new());
-        };
-        let failed = |what| (*line, *column, format!("IPROOT: {what}"));
-        let words: Vec<&str> = value.split_ascii_whitespace().collect();
+    /// `[dev:]ip[/mask] …`, with IPROOTMASK and IPROOTDEV where none is given.
+    pub(super) fn addresses(&self) -> Result<Vec<IpRoot>, String> {
+        let words: Vec<&str> = self.root.split_ascii_whitespace().collect();
         if words.contains(&"0.0.0.0") {
             return match words.len() {
                 1 => Ok(Vec::new()),
-                _ => Err(failed(
+                _ => Err(
                     "0.0.0.0 stands for all addresses, and cannot stand beside others".to_owned(),
-                )),
+                ),
             };
         }
         if words.len() > uapi::ADDRESSES_MAX as usize {
-            return Err(failed(format!(
-                "more than {} addresses",
-                uapi::ADDRESSES_MAX
-            )));
+            return Err(format!("more than {} addresses", uapi::ADDRESSES_MAX));
         }
-        words
-            .into_iter()
-            .map(|word| self.address(word).map_err(failed))
-            .collect()
+        words.into_iter().map(|word| self.address(word)).collect()
     }
 
     fn address(&self, word: &str) -> Result<IpRoot, String> {
@@ -116,7 +104,7 @@ fn number<T: std::str::FromStr + PartialOrd + fmt::Display>(
     }
 }
 
-fn name(value: &str) -> Result<Option<String>, String> {
+fn host_name(value: &str) -> Result<Option<String>, String> {
     if value.len() > NAME_MAX {
         return Err(format!("longer than {NAME_MAX} bytes"));
     }
@@ -129,12 +117,17 @@ fn name(value: &str) -> Result<Option<String>, String> {
     Ok((!value.is_empty()).then(|| value.to_owned()))
 }
 
-/// Takes one value; false: nobody knows its name.
-pub(super) fn set(config: &mut Config, ip: &mut Ip, one: &Assignment) -> Result<bool, String> {
-    let value = one.value.trim();
+/// Takes one value of a variable that is known, in place of what it was before; an empty one sets it back.
+pub(super) fn set(config: &mut Config, ip: &mut Ip, name: &str, value: &str) -> Result<(), String> {
+    let value = value.trim();
     let text = |value: &str| (!value.is_empty()).then(|| value.to_owned());
-    match one.name.as_str() {
-        "IPROOT" => ip.root = Some((one.line, one.column, value.to_owned())),
+    let before = Config::default();
+    let seconds = |default: Duration| match value {
+        "" => Ok(default),
+        value => number(value, 1, 86_400).map(Duration::from_secs),
+    };
+    match name {
+        "IPROOT" => ip.root = value.to_owned(),
         "IPROOTMASK" => ip.mask = text(value).map(|value| mask(&value)).transpose()?,
         "IPROOTDEV" => ip.device = text(value).map(|value| device(&value)).transpose()?,
         "IPROOTBCAST" => {
@@ -145,11 +138,11 @@ pub(super) fn set(config: &mut Config, ip: &mut Ip, one: &Assignment) -> Result<
                 })?),
             }
         }
-        "S_HOSTNAME" => config.hostname = name(value)?,
+        "S_HOSTNAME" => config.hostname = host_name(value)?,
         "S_DOMAINNAME" => {
             config.domainname = match value {
                 "none" => Some(String::new()),
-                value => name(value)?,
+                value => host_name(value)?,
             }
         }
         "ONBOOT" => {
@@ -158,6 +151,20 @@ pub(super) fn set(config: &mut Config, ip: &mut Ip, one: &Assignment) -> Result<
                 "no" | "" => false,
                 _ => return Err(format!("\"{value}\" is neither yes nor no")),
             }
+        }
+        "PRIORITY" => {
+            config.priority = match value {
+                "" => before.priority,
+                value => number(value, 0, 999)?,
+            }
+        }
+        "PROFILE" => {
+            if !value.bytes().all(is_plain) {
+                return Err(format!(
+                    "\"{value}\" is not one word of letters, digits, \"_\" and \"-\""
+                ));
+            }
+            config.profile = text(value);
         }
         "S_NICE" => {
             config.nice = match value {
@@ -187,14 +194,13 @@ pub(super) fn set(config: &mut Config, ip: &mut Ip, one: &Assignment) -> Result<
             }
         }
         "RUNLEVEL" => {
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-            if !value.bytes().all(plain) {
+            if !value.bytes().all(is_plain) {
                 return Err(format!("\"{value}\" is not the name of a run level"));
             }
             config.runlevel = text(value);
         }
-        "START_TIMEOUT" => config.start_timeout = Duration::from_secs(number(value, 1, 86_400)?),
-        "STOP_TIMEOUT" => config.stop_timeout = Duration::from_secs(number(value, 1, 86_400)?),
+        "START_TIMEOUT" => config.start_timeout = seconds(before.start_timeout)?,
+        "STOP_TIMEOUT" => config.stop_timeout = seconds(before.stop_timeout)?,
         "READY" => {
             if value.chars().any(char::is_control) {
                 return Err(
@@ -204,20 +210,35 @@ pub(super) fn set(config: &mut Config, ip: &mut Ip, one: &Assignment) -> Result<
             config.ready = text(value);
         }
         "INIT" => {
-            if !value.starts_with('/') {
-                return Err(format!(
-                    "\"{value}\" is not a path from the root, such as /sbin/init"
-                ));
+            config.init = match value {
+                "" => before.init,
+                value if value.starts_with('/') => value.into(),
+                value => {
+                    return Err(format!(
+                        "\"{value}\" is not a path from the root, such as /sbin/init"
+                    ))
+                }
             }
-            config.init = value.into();
         }
-        "CONSOLE_LOG_SIZE" => config.console_log_size = number(value, 4096, 1 << 30)?,
-        _ => return Ok(false),
+        "CONSOLE_LOG_SIZE" => {
+            config.console_log_size = match value {
+                "" => before.console_log_size,
+                value => number(value, 4096, 1 << 30)?,
+            }
+        }
+        // The table has a variable that this has not.
+        name => return Err(format!("the variable {name} cannot be set")),
     }
-    Ok(true)
+    Ok(())
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
 }
 
 fn capabilities(config: &mut Config, value: &str) -> Result<(), String> {
+    config.caps_kept.clear();
+    config.caps_given_up.clear();
     for word in value.split_ascii_whitespace() {
         let (list, word) = match word.strip_prefix('!') {
             Some(word) => (&mut config.caps_given_up, word),
