@@ -2,30 +2,13 @@
 
 //! The addresses of a network device, asked of the kernel through rtnetlink.
 
+use crate::rtnetlink;
 use crate::{Address, Error, Result};
-use netlink_packet_core::DecodeError;
-use netlink_packet_core::Emitable;
-use netlink_packet_core::NetlinkDeserializable;
-use netlink_packet_core::NetlinkHeader;
-use netlink_packet_core::NetlinkMessage;
-use netlink_packet_core::NetlinkPayload;
-use netlink_packet_core::NetlinkSerializable;
-use netlink_packet_core::Parseable;
-use netlink_packet_core::NLM_F_DUMP;
-use netlink_packet_core::NLM_F_DUMP_INTR;
-use netlink_packet_core::NLM_F_REQUEST;
 use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::address::AddressScope;
-use netlink_sys::protocols::NETLINK_ROUTE;
-use netlink_sys::Socket;
-use netlink_sys::SocketAddr;
-use std::io;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
-
-/// `RTM_GETADDR` of rtnetlink(7).
-const GET: u16 = 22;
 
 /// The addresses of a device that programs use: all of IPv4, the global ones of IPv6.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,13 +31,7 @@ impl Interface {
                 Err(_) => return Ok(None),
             },
         };
-        let messages = loop {
-            match dump() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result,
-            }
-        };
-        let messages = messages.map_err(|source| Error::Interface {
+        let messages = rtnetlink::addresses().map_err(|source| Error::Interface {
             device: name.to_owned(),
             source,
         })?;
@@ -115,80 +92,9 @@ fn usable(message: &AddressMessage) -> Option<Address> {
     }
 }
 
-/// The one kind of message that is exchanged here.
-#[derive(Debug, Default)]
-struct Message(AddressMessage);
-
-impl NetlinkSerializable for Message {
-    fn message_type(&self) -> u16 {
-        GET
-    }
-
-    fn buffer_len(&self) -> usize {
-        self.0.buffer_len()
-    }
-
-    fn serialize(&self, buffer: &mut [u8]) {
-        self.0.emit(buffer);
-    }
-}
-
-impl NetlinkDeserializable for Message {
-    type Error = DecodeError;
-
-    fn deserialize(_: &NetlinkHeader, payload: &[u8]) -> Result<Self, DecodeError> {
-        AddressMessage::parse(payload).map(Self)
-    }
-}
-
-/// All addresses of all devices. `Interrupted`: they changed meanwhile.
-fn dump() -> io::Result<Vec<AddressMessage>> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    let question = NetlinkPayload::InnerMessage(Message::default());
-    let mut request = NetlinkMessage::new(header, question);
-    request.finalize();
-    let mut bytes = vec![0; request.buffer_len()];
-    request.serialize(&mut bytes);
-    socket.send(&bytes, 0)?;
-    let mut messages = Vec::new();
-    loop {
-        let (datagram, _) = socket.recv_from_full()?;
-        if collect(&datagram, &mut messages)? {
-            return Ok(messages);
-        }
-    }
-}
-
-/// Takes the messages out of a datagram; true after the last of all.
-fn collect(datagram: &[u8], messages: &mut Vec<AddressMessage>) -> io::Result<bool> {
-    let mut rest = datagram;
-    while !rest.is_empty() {
-        let message = NetlinkMessage::<Message>::deserialize(rest)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-        if message.header.flags & NLM_F_DUMP_INTR != 0 {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        match message.payload {
-            NetlinkPayload::InnerMessage(Message(address)) => messages.push(address),
-            NetlinkPayload::Done(_) => return Ok(true),
-            NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
-            _ => {}
-        }
-        // Messages start at multiples of four.
-        let length = (message.header.length as usize).next_multiple_of(4);
-        rest = rest.get(length.max(4)..).unwrap_or_default();
-    }
-    Ok(false)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use netlink_packet_core::DoneMessage;
 
     fn message(
         index: u32,
@@ -255,41 +161,6 @@ mod tests {
         assert_eq!(web.broadcast, None);
         let other = Interface::of(&some(), |message| message.header.index == 3);
         assert_eq!(other.broadcast, Some([10, 1, 255, 255].into()));
-    }
-
-    /// As the kernel sends it: several messages in one datagram.
-    fn datagram(payloads: Vec<NetlinkPayload<Message>>, flags: u16) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for payload in payloads {
-            let mut header = NetlinkHeader::default();
-            header.flags = flags;
-            let mut message = NetlinkMessage::new(header, payload);
-            message.finalize();
-            let start = bytes.len();
-            bytes.resize(start + message.buffer_len().next_multiple_of(4), 0);
-            message.serialize(&mut bytes[start..start + message.buffer_len()]);
-        }
-        bytes
-    }
-
-    fn payloads() -> Vec<NetlinkPayload<Message>> {
-        some()
-            .into_iter()
-            .map(|message| NetlinkPayload::InnerMessage(Message(message)))
-            .collect()
-    }
-
-    #[test]
-    fn datagrams_until_the_last() {
-        let mut messages = Vec::new();
-        assert!(!collect(&datagram(payloads(), 0), &mut messages).unwrap());
-        assert_eq!(messages, some());
-        let done = datagram(vec![NetlinkPayload::Done(DoneMessage::default())], 0);
-        assert!(collect(&done, &mut messages).unwrap());
-        let changed = collect(&datagram(payloads(), NLM_F_DUMP_INTR), &mut messages);
-        assert_eq!(changed.unwrap_err().kind(), io::ErrorKind::Interrupted);
-        let rubbish = collect(&[1, 2, 3], &mut messages);
-        assert_eq!(rubbish.unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 pub mod account;
 pub mod addresses;
+pub mod alias;
 pub mod capability;
 pub mod config;
 pub mod context;
@@ -25,6 +26,7 @@ pub mod lane;
 pub mod names;
 pub mod process;
 pub mod root;
+mod rtnetlink;
 pub mod spectator;
 
 pub use account::Account;

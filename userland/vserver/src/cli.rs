@@ -7,19 +7,28 @@ use crate::commands::capchroot::Capchroot;
 use crate::commands::chbind::Chbind;
 use crate::commands::chcontext::Chcontext;
 use crate::commands::info::Info;
+use crate::commands::list::List;
 use crate::commands::reducecap::Reducecap;
 use crate::commands::server;
+use crate::commands::server::chkconfig::Chkconfig;
 use crate::commands::server::console::Console;
+use crate::commands::server::edit::Edit;
 use crate::commands::server::enter::Enter;
 use crate::commands::server::exec::Exec;
+use crate::commands::server::logs::Logs;
 use crate::commands::server::restart::Restart;
 use crate::commands::server::running::IsRunning;
+use crate::commands::server::service::Service;
+use crate::commands::server::show::Show;
 use crate::commands::server::start::Start;
 use crate::commands::server::status::Status;
 use crate::commands::server::stop::Stop;
+use crate::commands::server::suexec::Suexec;
+use crate::commands::several::Several;
 use crate::commands::vkill::Vkill;
 use crate::commands::vps::Vps;
 use crate::commands::vserver_stat::VserverStat;
+use crate::commands::vservers::Vservers;
 use crate::commands::Verb;
 use crate::exit_codes;
 use clap::Parser;
@@ -30,9 +39,9 @@ use std::str::FromStr;
 
 /// Virtual servers on one kernel
 ///
-/// With one vserver: "vserver NAME start", and stop, restart, running, status, enter, exec and console likewise.
-/// The commands from capchroot to vserver-stat also have names of their own: a link of that name to
-/// this program is the command.
+/// The verbs that are for vservers come after the name: "vserver NAME start". Several names, or one with the wildcards *
+/// and ?, can stand there too where that makes sense. The commands from vservers to vserver-stat also have names of their
+/// own: a link of that name to this program is the command.
 #[derive(Debug, Parser)]
 #[command(
     name = "vserver",
@@ -62,7 +71,17 @@ pub(crate) enum Command {
     Status(Status),
     Enter(Enter),
     Exec(Exec),
+    Suexec(Suexec),
+    Service(Service),
+    Chkconfig(Chkconfig),
     Console(Console),
+    Logs(Logs),
+    Show(Show),
+    Edit(Edit),
+    List(List),
+    Vservers(Vservers),
+    #[command(skip)]
+    Several(Several),
     Barrier(Barrier),
     Capchroot(Capchroot),
     Chbind(Chbind),
@@ -84,7 +103,16 @@ impl Command {
             Self::Status(verb) => verb,
             Self::Enter(verb) => verb,
             Self::Exec(verb) => verb,
+            Self::Suexec(verb) => verb,
+            Self::Service(verb) => verb,
+            Self::Chkconfig(verb) => verb,
             Self::Console(verb) => verb,
+            Self::Logs(verb) => verb,
+            Self::Show(verb) => verb,
+            Self::Edit(verb) => verb,
+            Self::List(verb) => verb,
+            Self::Vservers(verb) => verb,
+            Self::Several(verb) => verb,
             Self::Barrier(verb) => verb,
             Self::Capchroot(verb) => verb,
             Self::Chbind(verb) => verb,
@@ -111,9 +139,13 @@ pub(crate) fn parse(mut args: Vec<OsString>) -> Result<Command, clap::Error> {
         "vps" => Vps::try_parse_from(args).map(Command::Vps),
         "vkill" => Vkill::try_parse_from(Vkill::normalise(args)).map(Command::Vkill),
         "vserver-stat" => VserverStat::try_parse_from(args).map(Command::VserverStat),
+        "vservers" => Vservers::try_parse_from(args).map(Command::Vservers),
         _ => {
             if args.len() > 1 {
                 let rest = args.split_off(1);
+                if let Some(several) = Several::find(&rest)? {
+                    return Ok(Command::Several(several));
+                }
                 args.extend(match rest[0].to_str() {
                     Some("reducecap") => Reducecap::normalise(rest),
                     Some("vkill") => Vkill::normalise(rest),
@@ -223,6 +255,14 @@ mod tests {
         Vps::command().debug_assert();
         Vkill::command().debug_assert();
         VserverStat::command().debug_assert();
+        Suexec::command().debug_assert();
+        Service::command().debug_assert();
+        Chkconfig::command().debug_assert();
+        Logs::command().debug_assert();
+        Show::command().debug_assert();
+        Edit::command().debug_assert();
+        List::command().debug_assert();
+        Vservers::command().debug_assert();
     }
 
     #[test]

@@ -76,6 +76,50 @@ pub(crate) fn write_text<R>(
     Ok(())
 }
 
+/// Print a table whose columns are as wide as their values need.
+pub(crate) fn write_fitted<R>(
+    out: &mut impl Write,
+    columns: &[&Column<R>],
+    rows: &[R],
+    legend: bool,
+) -> io::Result<()> {
+    let heading = legend.then(|| {
+        columns
+            .iter()
+            .map(|column| column.name.to_owned())
+            .collect()
+    });
+    let lines: Vec<Vec<String>> = heading
+        .into_iter()
+        .chain(
+            rows.iter()
+                .map(|row| columns.iter().map(|column| (column.text)(row)).collect()),
+        )
+        .collect();
+    let length = |text: &String| text.chars().count();
+    let width = |index: usize| {
+        lines
+            .iter()
+            .map(|line: &Vec<String>| length(&line[index]))
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    for line in &lines {
+        let cells: Vec<String> = line
+            .iter()
+            .zip(columns)
+            .zip(&widths)
+            .map(|((text, column), &width)| match column.align {
+                Align::Left => format!("{text:<width$}"),
+                Align::Right => format!("{text:>width$}"),
+            })
+            .collect();
+        writeln!(out, "{}", cells.join(" ").trim_end())?;
+    }
+    Ok(())
+}
+
 fn write_line<R>(
     out: &mut impl Write,
     columns: &[&Column<R>],
@@ -158,6 +202,17 @@ mod tests {
     fn text_is_aligned_and_has_no_trailing_space() {
         assert_eq!(text(None, true), "  ID NAME\n   1 a\n123456 bc\n   7\n");
         assert_eq!(text(None, false), "   1 a\n123456 bc\n   7\n");
+    }
+
+    #[test]
+    fn columns_fit_their_values() {
+        let mut out = Vec::new();
+        let columns = select(&TABLE, None).unwrap();
+        write_fitted(&mut out, &columns, &[(1, "a"), (12345, "b")], true).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "   ID NAME\n    1 a\n12345 b\n"
+        );
     }
 
     #[test]

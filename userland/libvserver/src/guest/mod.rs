@@ -5,6 +5,7 @@
 //! Who has made the directory is not trusted: links in it, such as `/dev/pts -> /etc`, would have us mount or
 //! write outside. So no link is followed, and what is mounted on is held by its descriptor.
 
+mod extra_mounts;
 mod prepare;
 
 use crate::{Error, Result};
@@ -31,6 +32,7 @@ impl fmt::Display for Fault {
         let reason = match self.errno {
             Errno::ELOOP => "it is a symbolic link, which could lead out",
             Errno::ENOTDIR => "it is not a directory",
+            Errno::EISDIR => "it is a directory",
             errno => errno.desc(),
         };
         write!(f, "cannot {}: {reason}", self.what)

@@ -3,6 +3,7 @@
 //! What is mounted for a guest.
 
 use super::{fault, path, Guest};
+use crate::config;
 use crate::Result;
 use nix::errno::Errno;
 use nix::fcntl::{openat2, OFlag, OpenHow};
@@ -41,9 +42,9 @@ struct Mount {
 
 impl Guest {
     /// Gives the calling process a mount namespace of its own, and mounts there what a guest needs: /proc, a
-    /// small /dev with terminals of its own, /dev/shm, /run, and /sys to be read. `console`: the
+    /// small /dev with terminals of its own, /dev/shm, /run, and /sys to be read; and then `others`. `console`: the
     /// terminal that becomes /dev/console. It all goes with the last process of the namespace.
-    pub fn prepare(root: &Path, console: Option<&Path>) -> Result<Self> {
+    pub fn prepare(root: &Path, console: Option<&Path>, others: &[config::Mount]) -> Result<Self> {
         let none: Option<&str> = None;
         unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| fault("make a mount namespace", errno))?;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
@@ -89,7 +90,23 @@ impl Guest {
             },
         )?;
         guest.devices(console)?;
+        guest.temporary()?;
+        for other in others {
+            guest.other(other)?;
+        }
         Ok(guest)
+    }
+
+    /// A /tmp for everybody, when there is none.
+    fn temporary(&self) -> Result<()> {
+        let root = self.directory(".")?;
+        let umask = nix::sys::stat::umask(Mode::empty());
+        let made = mkdirat(&root, "tmp", Mode::from_bits_truncate(0o1777));
+        nix::sys::stat::umask(umask);
+        match made {
+            Ok(()) | Err(Errno::EEXIST | Errno::EROFS) => Ok(()),
+            Err(errno) => Err(fault("make the guest's /tmp", errno).into()),
+        }
     }
 
     fn devices(&self, console: Option<&Path>) -> Result<()> {
@@ -157,7 +174,7 @@ impl Guest {
     }
 
     /// A directory to mount on, which is made when it is missing.
-    fn place(&self, path: &str) -> Result<OwnedFd> {
+    pub(super) fn place(&self, path: &str) -> Result<OwnedFd> {
         let (parent, name) = match path.rsplit_once('/') {
             Some((parent, name)) => (self.directory(parent)?, name),
             None => (self.directory(".")?, path),
@@ -233,7 +250,7 @@ mod tests {
 
     /// In a thread of its own, which the mount namespace ends with. None: this user may not mount.
     fn prepare<T: Send>(place: &Place, look: impl FnOnce(Result<Guest>) -> T + Send) -> Option<T> {
-        let body = || match Guest::prepare(&place.root(), None) {
+        let body = || match Guest::prepare(&place.root(), None, &[]) {
             Err(Error::Guest(fault)) if fault.errno == Errno::EPERM => {
                 eprintln!("skipped: {fault}");
                 None

@@ -7,11 +7,14 @@ pub(crate) mod capchroot;
 pub(crate) mod chbind;
 pub(crate) mod chcontext;
 pub(crate) mod info;
+pub(crate) mod list;
 pub(crate) mod reducecap;
 pub(crate) mod server;
+pub(crate) mod several;
 pub(crate) mod vkill;
 pub(crate) mod vps;
 pub(crate) mod vserver_stat;
+pub(crate) mod vservers;
 
 use crate::exit_codes::Style;
 

@@ -61,7 +61,7 @@ pub(crate) enum Asked {
 /// What a command wants of the keeper.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// Show what the console shows, beginning with so many bytes of before.
+    /// Show what the console shows, beginning with so many bytes of before; and tell what has happened to the vserver.
     Attach { before: usize },
     /// The size of the terminal: rows, columns.
     Size(u16, u16),

@@ -79,7 +79,7 @@ impl ConsoleLog {
 }
 
 /// Where the older one is.
-fn older(path: &Path) -> PathBuf {
+pub(crate) fn older(path: &Path) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_owned();
     name.push(".1");
     name.into()

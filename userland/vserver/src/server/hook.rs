@@ -7,6 +7,7 @@ use super::Server;
 use anyhow::bail;
 use anyhow::Context;
 use libvserver::config;
+use libvserver::Config;
 use std::path::Path;
 use std::process::Child;
 use std::process::Command;
@@ -27,12 +28,38 @@ pub(crate) fn start(
     Command::new("/bin/sh")
         .arg(&script)
         .args([event, &server.name])
+        .envs(environment(server))
         .stdin(Stdio::null())
         .stdout(standard)
         .stderr(errors)
         .spawn()
         .map(Some)
         .with_context(|| format!("cannot run {}", script.display()))
+}
+
+/// What it finds in its environment, besides that of who has called. What is not known is empty.
+fn environment(server: &Server) -> Vec<(&'static str, String)> {
+    let config = Config::load(&server.name).map(|loaded| loaded.config).ok();
+    let addresses = |config: &Config| {
+        let all = config.addresses.iter();
+        all.map(|ip| ip.address.to_string())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let context = server.recorded_number().map(|number| number.to_string());
+    vec![
+        ("VSERVER_NAME", server.name.clone()),
+        ("VSERVER_ROOT", server.root().display().to_string()),
+        ("VSERVER_CONTEXT", context.unwrap_or_default()),
+        (
+            "VSERVER_ADDRESSES",
+            config.as_ref().map(addresses).unwrap_or_default(),
+        ),
+        (
+            "PROFILE",
+            config.and_then(|config| config.profile).unwrap_or_default(),
+        ),
+    ]
 }
 
 /// Calls it and waits for it; without one all is well.

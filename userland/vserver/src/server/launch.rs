@@ -3,8 +3,9 @@
 //! Starting a program inside a vserver.
 //!
 //! Entering is for ever, so this program starts itself again, and that process goes inside and becomes the
-//! other program. It gets what to do as a message on its standard input, tells the context by a descriptor,
-//! and says in words when it comes no further; that it has become the other program closes the socket.
+//! other program. It gets what to do as a message on its standard input, tells the context by a descriptor, goes on
+//! when that is recorded, and says in words when it comes no further; that it has become the other program closes
+//! the socket. Should the one who has started it die before, it ends, and nothing runs that nobody knows of.
 
 use super::message;
 use super::Server;
@@ -100,6 +101,10 @@ enum Report {
     Failed { message: String, code: u8 },
 }
 
+/// What it waits for when it has told its context.
+#[derive(Debug, Serialize, Deserialize)]
+struct GoOn;
+
 /// A process inside.
 #[derive(Debug)]
 pub(crate) struct Launched {
@@ -171,9 +176,20 @@ pub(crate) struct Files<'a> {
 
 /// Starts a program inside, and returns when it runs. `mounts`: where its files are, for who is not there yet.
 pub(crate) fn launch(
+    order: Order,
+    files: Files<'_>,
+    mounts: Option<&File>,
+) -> anyhow::Result<Launched> {
+    launch_recorded(order, files, mounts, |_| Ok(()))
+}
+
+/// The same; `record` is called with the number of the context before anything of the vserver runs, which it does not
+/// when that fails.
+pub(crate) fn launch_recorded(
     mut order: Order,
     files: Files<'_>,
     mounts: Option<&File>,
+    record: impl Fn(i32) -> anyhow::Result<()>,
 ) -> anyhow::Result<Launched> {
     let (ours, theirs) = message::pair().context("cannot make a socket")?;
     let mut child = Command::new("/proc/self/exe")
@@ -200,6 +216,13 @@ pub(crate) fn launch(
             Ok(Some((Report::Entered(number), mut descriptors))) => {
                 let context = descriptors.pop().map(ContextFd::from);
                 entered = context.map(|context| (number, context));
+                if let Err(error) = record(number) {
+                    // It ends when nobody tells it to go on.
+                    drop(ours);
+                    let _ = child.wait();
+                    return Err(error);
+                }
+                let _ = message::send(&ours, &GoOn, &[]);
             }
             Ok(Some((Report::Terminal, mut descriptors))) => master = descriptors.pop(),
             Ok(Some((Report::Failed { message, code }, _))) => {
@@ -383,7 +406,11 @@ fn tell(socket: &OwnedFd, entered: libvserver::device::Entered) -> anyhow::Resul
         &Report::Entered(entered.context),
         &[context.as_fd()],
     )
-    .context("nobody waits any more")
+    .context("nobody waits any more")?;
+    match message::receive::<GoOn>(socket) {
+        Ok(Some(_)) => Ok(()),
+        _ => bail!("nobody waits any more"),
+    }
 }
 
 /// Makes a terminal of the vserver's own, and makes it the controlling one and the standard files.

@@ -4,19 +4,24 @@
 
 pub(crate) mod channel;
 pub(crate) mod console_log;
+pub(crate) mod events;
 pub(crate) mod hook;
 pub(crate) mod keeper;
 pub(crate) mod launch;
 pub(crate) mod message;
+pub(crate) mod network;
 pub(crate) mod rc;
 pub(crate) mod readiness;
 pub(crate) mod relay;
+pub(crate) mod services;
+pub(crate) mod state;
 pub(crate) mod watch;
 
 use crate::announce::warn;
 use anyhow::bail;
 use anyhow::Context;
 use libvserver::config;
+use libvserver::uapi;
 use libvserver::Config;
 use libvserver::ContextFd;
 use libvserver::Device;
@@ -24,6 +29,7 @@ use libvserver::Flags;
 use libvserver::Kind;
 use nix::fcntl::Flock;
 use nix::fcntl::FlockArg;
+use state::Phase;
 use std::fmt;
 use std::fs;
 use std::fs::DirBuilder;
@@ -78,13 +84,7 @@ impl Server {
     /// One that exists: it has a configuration and a root directory.
     pub(crate) fn existing(name: &str) -> anyhow::Result<(Self, Config)> {
         let server = Self::new(name)?;
-        let file = Path::new(config::DIRECTORY).join(format!("{name}.conf"));
-        if !file.exists() {
-            bail!(
-                "there is no vserver {name}: no {}; write one, such as S_FLAGS=\"fakeinit\"",
-                file.display()
-            );
-        }
+        server.must_have_configuration()?;
         let loaded = Config::load(name)?;
         for warning in loaded.warnings {
             warn("vserver", format_args!("{warning}"));
@@ -99,6 +99,38 @@ impl Server {
         Ok((server, loaded.config))
     }
 
+    /// Whoever has one is a vserver.
+    pub(crate) fn must_have_configuration(&self) -> anyhow::Result<()> {
+        let file = config::file(&self.name);
+        if !file.exists() {
+            bail!(
+                "there is no vserver {}: no {}; \"vserver list\" lists them, \"vserver {0} build\" makes one",
+                self.name,
+                file.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// All that have a configuration, by name.
+    pub(crate) fn all() -> anyhow::Result<Vec<Self>> {
+        let entries = match fs::read_dir(config::DIRECTORY) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.with_context(|| format!("cannot read {}", config::DIRECTORY))?,
+        };
+        let mut all = Vec::new();
+        for entry in entries {
+            let name = entry?.file_name();
+            let server = name
+                .to_str()
+                .and_then(|name| name.strip_suffix(".conf"))
+                .and_then(|name| Self::new(name).ok());
+            all.extend(server);
+        }
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(all)
+    }
+
     pub(crate) fn root(&self) -> PathBuf {
         Path::new(ROOTS).join(&self.name)
     }
@@ -110,6 +142,11 @@ impl Server {
     /// The keeper's socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.run_file("console")
+    }
+
+    /// What the keeper is about.
+    pub(crate) fn phase_file(&self) -> PathBuf {
+        self.run_file("state")
     }
 
     /// The log of the console.
@@ -155,6 +192,35 @@ impl Server {
         Ok((same && !context.is_empty()?).then_some(Running { number, context }))
     }
 
+    /// What it is doing, and in which context.
+    pub(crate) fn state(&self, device: &Device) -> anyhow::Result<(State, Option<Running>)> {
+        // The keeper is looked at first: one that has just ended has left no context, but one that has just begun may.
+        let phase = Phase::read(&self.phase_file());
+        let running = self.running(device)?;
+        let ending = match &running {
+            Some(running) => device
+                .context(running.number)?
+                .is_some_and(|info| info.state == uapi::STATE_ENDING),
+            None => false,
+        };
+        let state = match (phase, &running) {
+            (Some(_), Some(_)) if ending => State::Stopping,
+            (Some(Phase::Starting), _) => State::Starting,
+            (Some(Phase::Running), Some(_)) => State::Running,
+            // The last process has ended, and the keeper has not seen it yet.
+            (Some(Phase::Running), None) => State::Stopping,
+            (Some(Phase::Stopping), _) => State::Stopping,
+            (None, Some(_)) => State::Alone,
+            (None, None) => State::Stopped,
+        };
+        Ok((state, running))
+    }
+
+    /// The number of the context that was recorded, whoever has it now.
+    pub(crate) fn recorded_number(&self) -> Option<i32> {
+        self.recorded().map(|record| record.number)
+    }
+
     /// What the `.ctx` file says.
     fn recorded(&self) -> Option<Record> {
         Record::parse(&fs::read_to_string(self.run_file("ctx")).ok()?)
@@ -171,8 +237,44 @@ impl Server {
 
     /// What a vserver that does not run has not.
     pub(crate) fn forget(&self) {
-        let _ = fs::remove_file(self.run_file("ctx"));
-        let _ = fs::remove_file(self.socket());
+        for path in [self.run_file("ctx"), self.socket(), self.phase_file()] {
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// Takes away what is left of one whose keeper has died, its addresses on devices included.
+    pub(crate) fn clean_up(&self) -> anyhow::Result<()> {
+        network::take_down(self)?;
+        self.forget();
+        Ok(())
+    }
+}
+
+/// What a vserver is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nothing.
+    Stopped,
+    /// It boots.
+    Starting,
+    /// It is up.
+    Running,
+    /// It ends.
+    Stopping,
+    /// It runs, but its keeper is gone.
+    Alone,
+}
+
+impl State {
+    /// In one word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Alone => "alone",
+        }
     }
 }
 

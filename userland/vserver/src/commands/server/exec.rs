@@ -69,38 +69,47 @@ impl Verb for Exec {
     }
 
     fn run(&self) -> anyhow::Result<u8> {
-        let (server, running, device) = running(&self.name)?;
-        let mut order = Order::new(&server, Some(running.number), &self.command);
-        order.user.clone_from(&self.user);
-        let mounts = mounts(&keeper(&server)?)?;
-        let input = io::stdin();
-        let files = Files {
-            input: input.as_fd(),
-            output: Stdio::inherit(),
-            errors: Stdio::inherit(),
-        };
-        let signals = relay::as_file(&PASSED_ON)?;
-        let mut launched = launch::launch(order, files, Some(&mounts))?;
-        let pid = i32::try_from(launched.child.id())?;
-        loop {
-            let mut set = [
-                PollFd::new(launched.pidfd.as_fd(), PollFlags::POLLIN),
-                PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-            ];
-            match poll(&mut set, PollTimeout::NONE) {
-                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-                Err(errno) => return Err(errno).context("cannot wait for the command"),
+        run_inside(&self.name, self.user.as_deref(), &self.command)
+    }
+}
+
+/// Runs a command in a vserver that runs, as this user or root; returns its exit code.
+pub(super) fn run_inside(
+    name: &str,
+    user: Option<&str>,
+    command: &[OsString],
+) -> anyhow::Result<u8> {
+    let (server, running, device) = running(name)?;
+    let mut order = Order::new(&server, Some(running.number), command);
+    order.user = user.map(str::to_owned);
+    let mounts = mounts(&keeper(&server)?)?;
+    let input = io::stdin();
+    let files = Files {
+        input: input.as_fd(),
+        output: Stdio::inherit(),
+        errors: Stdio::inherit(),
+    };
+    let signals = relay::as_file(&PASSED_ON)?;
+    let mut launched = launch::launch(order, files, Some(&mounts))?;
+    let pid = i32::try_from(launched.child.id())?;
+    loop {
+        let mut set = [
+            PollFd::new(launched.pidfd.as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut set, PollTimeout::NONE) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno).context("cannot wait for the command"),
+        }
+        while let Ok(Some(signal)) = signals.read_signal() {
+            let number = i32::try_from(signal.ssi_signo)?;
+            if !came_to_both(number, signal.ssi_code) {
+                // No signal reaches it from here but by asking. It may have ended just now.
+                let _ = device.signal(launched.number, pid, Some(number));
             }
-            while let Ok(Some(signal)) = signals.read_signal() {
-                let number = i32::try_from(signal.ssi_signo)?;
-                if !came_to_both(number, signal.ssi_code) {
-                    // No signal reaches it from here but by asking. It may have ended just now.
-                    let _ = device.signal(launched.number, pid, Some(number));
-                }
-            }
-            if let Some(status) = launched.child.try_wait()? {
-                return Ok(code(status));
-            }
+        }
+        if let Some(status) = launched.child.try_wait()? {
+            return Ok(code(status));
         }
     }
 }
@@ -111,7 +120,7 @@ fn came_to_both(signal: i32, code: i32) -> bool {
 }
 
 /// As a shell has it.
-pub(super) fn code(status: ExitStatus) -> u8 {
+pub(crate) fn code(status: ExitStatus) -> u8 {
     let code = status
         .code()
         .or_else(|| status.signal().map(|signal| 128 + signal));

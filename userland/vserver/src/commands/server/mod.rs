@@ -2,14 +2,20 @@
 
 //! `vserver NAME VERB`: what is done with one vserver, a file for each verb.
 
+pub(crate) mod chkconfig;
 pub(crate) mod console;
+pub(crate) mod edit;
 pub(crate) mod enter;
 pub(crate) mod exec;
+pub(crate) mod logs;
 pub(crate) mod restart;
 pub(crate) mod running;
+pub(crate) mod service;
+pub(crate) mod show;
 pub(crate) mod start;
 pub(crate) mod status;
 pub(crate) mod stop;
+pub(crate) mod suexec;
 
 use crate::server::channel;
 use crate::server::Running;
@@ -21,12 +27,28 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 /// The verbs that a name may stand before.
-pub(crate) const VERBS: [&str; 8] = [
-    "console", "enter", "exec", "restart", "running", "start", "status", "stop",
+pub(crate) const VERBS: [&str; 14] = [
+    "chkconfig",
+    "console",
+    "edit",
+    "enter",
+    "exec",
+    "logs",
+    "restart",
+    "running",
+    "service",
+    "show",
+    "start",
+    "status",
+    "stop",
+    "suexec",
 ];
 
 /// Those of them that print something of their own, and so take `--silent`.
 pub(crate) const TALKING: [&str; 4] = ["restart", "running", "start", "stop"];
+
+/// Those of them that are for one vserver at a time.
+pub(crate) const SINGLE: [&str; 3] = ["console", "edit", "enter"];
 
 /// A vserver that must run.
 fn running(name: &str) -> anyhow::Result<(Server, Running, Device)> {

@@ -4,10 +4,11 @@
 
 use super::super::Verb;
 use super::start::Start;
-use super::stop;
 use super::stop::Stop;
 use crate::server::Server;
+use crate::server::State;
 use clap::Parser;
+use libvserver::Device;
 
 /// Stop a vserver if it runs, and start it
 #[derive(Debug, Parser)]
@@ -28,15 +29,15 @@ pub(crate) struct Restart {
 impl Verb for Restart {
     fn run(&self) -> anyhow::Result<u8> {
         // Before anything is stopped that could not be started again.
-        Server::existing(&self.name)?;
-        let (silent, name) = (self.silent, self.name.clone());
-        if stop::is_running(&name) {
-            Stop {
-                silent,
-                name: name.clone(),
-            }
-            .run()?;
+        let (server, _) = Server::existing(&self.name)?;
+        let (state, _) = server.state(&Device::open()?)?;
+        if state != State::Stopped {
+            Stop::of(&self.name, self.silent).run()?;
         }
-        Start { silent, name }.run()
+        Start {
+            silent: self.silent,
+            name: self.name.clone(),
+        }
+        .run()
     }
 }

@@ -4,19 +4,30 @@
 
 use super::super::Verb;
 use super::keeper;
+use super::stop::Stop;
 use crate::announce::announce;
 use crate::announce::warn;
 use crate::exit_codes;
 use crate::server::channel;
+use crate::server::channel::Asked;
 use crate::server::channel::Event;
+use crate::server::channel::Request;
 use crate::server::channel::Told;
 use crate::server::keeper as keeping;
+use crate::server::network;
 use crate::server::relay;
 use crate::server::Server;
+use crate::server::State;
 use crate::server::ROOTS;
+use anyhow::anyhow;
 use anyhow::bail;
 use clap::Parser;
+use libvserver::alias::Aliases;
+use libvserver::config;
+use libvserver::config::MountKind;
+use libvserver::Config;
 use libvserver::Device;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 
 /// Start a vserver
@@ -40,30 +51,74 @@ pub(crate) struct Start {
 
 impl Verb for Start {
     fn run(&self) -> anyhow::Result<u8> {
-        let (server, _) = Server::existing(&self.name)?;
+        let (server, config) = Server::existing(&self.name)?;
         let device = Device::open()?;
         let _lock = server.lock()?;
-        if let Some(running) = server.running(&device)? {
-            bail!(
+        let (mut state, running) = server.state(&device)?;
+        match (state, running) {
+            (State::Running, Some(running)) => bail!(
                 "{} is running already, in context {}",
                 self.name,
                 running.number
-            );
+            ),
+            (State::Alone, Some(running)) => bail!(
+                "{} is running already, in context {}, but its keeper is gone; \"vserver {} restart\" \
+                 starts it anew",
+                self.name,
+                running.number,
+                self.name
+            ),
+            // The command that stopped it was ended.
+            (State::Stopping, _) => {
+                Stop::of(&self.name, self.silent).run_locked(&server, &config, &device)?;
+                (state, _) = server.state(&device)?;
+            }
+            _ => {}
         }
+        if state == State::Starting {
+            // The command that started it was ended.
+            let socket = keeper(&server)?;
+            let attach = Request::Attach {
+                before: channel::PIECE_MAX,
+            };
+            channel::ask(&socket, &Asked::Request(attach))?;
+            return self.follow(&socket);
+        }
+        check(&server, &config)?;
         warn_of_open_door();
-        server.forget();
+        server.clean_up()?;
         keeping::start(&server)?;
-        self.follow(&server)
+        self.follow(&keeper(&server)?)
     }
 }
 
+/// What of a configuration depends on the host, before anything is touched.
+fn check(server: &Server, config: &Config) -> anyhow::Result<()> {
+    let at = |error: &dyn std::fmt::Display| {
+        anyhow!("{}: {error}", config::file(&server.name).display())
+    };
+    Aliases::check(&network::wanted(config)).map_err(|error| at(&error))?;
+    for mount in &config.mounts {
+        let is_path = matches!(mount.kind, MountKind::Bind { .. });
+        if is_path && !mount.source.exists() {
+            bail!(
+                "{}/{}.fstab:{}: there is no {} to be bound",
+                config::DIRECTORY,
+                server.name,
+                mount.line,
+                mount.source.display()
+            );
+        }
+    }
+    Ok(())
+}
+
 impl Start {
-    fn follow(&self, server: &Server) -> anyhow::Result<u8> {
+    fn follow(&self, socket: &OwnedFd) -> anyhow::Result<u8> {
         let name = &self.name;
-        let socket = keeper(server)?;
         let mut number = None;
         loop {
-            match channel::hear(&socket)? {
+            match channel::hear(socket)? {
                 Some(Told::Output(_)) if self.silent => {}
                 // A reader that is gone is no reason to stop.
                 Some(Told::Output(bytes)) => drop(relay::show(&bytes)),

@@ -5,10 +5,9 @@
 use super::super::Verb;
 use crate::duration::human;
 use crate::exit_codes;
-use crate::server::channel;
 use crate::server::Server;
+use crate::server::State;
 use clap::Parser;
-use libvserver::uapi;
 use libvserver::Device;
 use serde_json::json;
 use std::io;
@@ -37,7 +36,8 @@ impl Verb for Status {
     fn run(&self) -> anyhow::Result<u8> {
         let (server, config) = Server::existing(&self.name)?;
         let device = Device::open()?;
-        let info = match server.running(&device)? {
+        let (state, running) = server.state(&device)?;
+        let info = match running {
             Some(running) => device.context(running.number)?,
             None => None,
         };
@@ -45,24 +45,17 @@ impl Verb for Status {
             Some(_) => exit_codes::SUCCESS,
             None => exit_codes::FAILURE,
         };
-        let keeper = channel::connect(&server.socket()).is_ok();
         let addresses: Vec<String> = config
             .addresses
             .iter()
             .map(|ip| format!("{}/{}", ip.address.ip(), ip.address.prefix()))
             .collect();
         let uptime = info.as_ref().map(|info| uptime(info.created_ns));
-        let state = match &info {
-            None => "stopped",
-            Some(info) if info.state == uapi::STATE_ENDING => "ending",
-            Some(_) if !keeper => "running without its keeper: stop it and start it again",
-            Some(_) => "running",
-        };
         let mut out = io::stdout().lock();
         if self.json {
             let value = json!({
                 "name": self.name,
-                "state": state,
+                "state": state.word(),
                 "context": info.as_ref().map(|info| info.context),
                 "processes": info.as_ref().map(|info| info.tasks),
                 "uptime_seconds": uptime,
@@ -75,7 +68,11 @@ impl Verb for Status {
             return Ok(code);
         }
         writeln!(out, "name        {}", self.name)?;
-        writeln!(out, "state       {state}")?;
+        let hint = match state {
+            State::Alone => ": its keeper is gone; \"restart\" starts it anew",
+            _ => "",
+        };
+        writeln!(out, "state       {}{hint}", state.word())?;
         if let Some(info) = &info {
             writeln!(out, "context     {}", info.context)?;
             let since = Duration::from_secs(uptime.unwrap_or_default());

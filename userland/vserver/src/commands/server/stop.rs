@@ -5,12 +5,12 @@
 use super::super::Verb;
 use super::keeper;
 use super::mounts;
-use super::running;
 use crate::announce::announce;
 use crate::announce::warn;
 use crate::exit_codes;
 use crate::server::channel;
 use crate::server::channel::Asked;
+use crate::server::channel::Event;
 use crate::server::channel::Request;
 use crate::server::channel::Told;
 use crate::server::has_init;
@@ -24,6 +24,7 @@ use crate::server::rc;
 use crate::server::relay;
 use crate::server::Running;
 use crate::server::Server;
+use crate::server::State;
 use clap::Parser;
 use libvserver::init_system::InitSystem;
 use libvserver::init_system::StopBy;
@@ -71,37 +72,91 @@ impl Verb for Stop {
         let (server, config) = Server::existing(&self.name)?;
         let device = Device::open()?;
         let _lock = server.lock()?;
-        let Some(running) = server.running(&device)? else {
-            server.forget();
-            announce(format_args!("Server {} is not running", self.name))?;
+        self.run_locked(&server, &config, &device)
+    }
+}
+
+impl Stop {
+    pub(crate) fn of(name: &str, silent: bool) -> Self {
+        Self {
+            silent,
+            name: name.to_owned(),
+        }
+    }
+
+    /// For who has the lock.
+    pub(super) fn run_locked(
+        &self,
+        server: &Server,
+        config: &Config,
+        device: &Device,
+    ) -> anyhow::Result<u8> {
+        let (mut state, mut running) = server.state(device)?;
+        if running.is_none() && state != State::Stopped {
+            running = self.wait_for_context(server, device)?;
+            (state, _) = server.state(device)?;
+        }
+        let Some(running) = running else {
+            if state == State::Stopped {
+                server.clean_up()?;
+                if !self.silent {
+                    announce(format_args!("Server {} is not running", self.name))?;
+                }
+            }
             return Ok(exit_codes::SUCCESS);
         };
-        let keeper = keeper(&server)
+        let keeper = keeper(server)
             .inspect_err(|error| warn("vserver", format_args!("{error:#}")))
             .ok();
         Stopping {
             quiet: self.silent,
-            server,
-            config,
+            server: server.clone(),
+            config: config.clone(),
             device,
             running,
             keeper,
         }
         .run()
     }
+
+    /// Its keeper is at work before the vserver has a context, or after. It is told not to go on, and has either ended
+    /// then, or made the context.
+    fn wait_for_context(
+        &self,
+        server: &Server,
+        device: &Device,
+    ) -> anyhow::Result<Option<Running>> {
+        if let Ok(keeper) = keeper(server) {
+            channel::ask(&keeper, &Asked::Request(Request::Stopping))?;
+            // So it tells when there is a context already.
+            channel::ask(&keeper, &Asked::Request(Request::Attach { before: 0 }))?;
+            loop {
+                match channel::hear(&keeper)? {
+                    None => break,
+                    Some(Told::Event(Event::Started { .. })) => return server.running(device),
+                    Some(Told::Output(bytes)) if !self.silent => drop(relay::show(&bytes)),
+                    Some(_) => {}
+                }
+            }
+            if !self.silent {
+                announce(format_args!("\r\nServer {} is stopped", self.name))?;
+            }
+        }
+        Ok(None)
+    }
 }
 
-struct Stopping {
+struct Stopping<'a> {
     quiet: bool,
     server: Server,
     config: Config,
-    device: Device,
+    device: &'a Device,
     running: Running,
     /// None: it is gone, or has just closed.
     keeper: Option<OwnedFd>,
 }
 
-impl Stopping {
+impl Stopping<'_> {
     fn run(mut self) -> anyhow::Result<u8> {
         let had_keeper = self.keeper.is_some();
         if let Some(keeper) = &self.keeper {
@@ -289,13 +344,8 @@ impl Stopping {
                 "post-stop",
                 [Stdio::inherit(), Stdio::inherit()],
             )?;
-            self.server.forget();
+            self.server.clean_up()?;
         }
         Ok(())
     }
-}
-
-/// For `restart`.
-pub(crate) fn is_running(name: &str) -> bool {
-    running(name).is_ok()
 }

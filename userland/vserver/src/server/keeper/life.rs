@@ -64,7 +64,7 @@ impl Life {
             .write(true)
             .custom_flags(OFlag::O_NOCTTY.bits())
             .open(&terminal)?;
-        let guest = Guest::prepare(&server.root(), Some(Path::new(&terminal)))?;
+        let guest = Guest::prepare(&server.root(), Some(Path::new(&terminal)), &config.mounts)?;
         let by_init = has_init(&config);
         let (mut readiness, command) = if by_init {
             let init = config.init.clone().into_os_string();
@@ -90,13 +90,11 @@ impl Life {
             output: slave.try_clone()?.into(),
             errors: slave.try_clone()?.into(),
         };
-        let launched = launch::launch(order, files, None)?;
-        let known = readiness
-            .watch(launched.number)
-            .and_then(|()| server.record(launched.number));
-        if let Err(error) = known {
+        let record = |number| server.record(number).context("cannot keep track of it");
+        let launched = launch::launch_recorded(order, files, None, record)?;
+        if let Err(error) = readiness.watch(launched.number) {
             undo(launched);
-            return Err(error.context("cannot keep track of it"));
+            return Err(error);
         }
         Ok(Self {
             deadline: Instant::now() + config.start_timeout,

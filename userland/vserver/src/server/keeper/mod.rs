@@ -14,10 +14,14 @@ use super::channel::Event;
 use super::channel::Request;
 use super::channel::Told;
 use super::console_log::ConsoleLog;
+use super::events::happened;
 use super::has_init;
 use super::hook;
 use super::make_directory;
+use super::network;
 use super::readiness::Readiness;
+use super::state::Phase;
+use super::state::PhaseFile;
 use super::Server;
 use super::LOGS;
 use crate::exit_codes;
@@ -25,6 +29,7 @@ use anyhow::bail;
 use anyhow::Context;
 use libvserver::uapi;
 use life::Life;
+use log::Level;
 use nix::poll::poll;
 use nix::poll::PollFd;
 use nix::poll::PollFlags;
@@ -123,6 +128,7 @@ struct Keeper {
     mounts: File,
     /// Somebody stops it.
     stopping: bool,
+    phase: PhaseFile,
 }
 
 impl Keeper {
@@ -131,6 +137,7 @@ impl Keeper {
         std::env::set_current_dir("/")?;
         make_directory(libvserver::names::DIRECTORY)?;
         make_directory(LOGS)?;
+        let phase = PhaseFile::take(&server.phase_file())?;
         let (_, config) = Server::existing(&server.name)?;
         let path = server.log();
         let log = ConsoleLog::open(&path, config.console_log_size)
@@ -145,6 +152,7 @@ impl Keeper {
             clients: Vec::new(),
             mounts: File::open("/proc/self/ns/mnt")?,
             stopping: false,
+            phase,
         })
     }
 
@@ -161,20 +169,34 @@ impl Keeper {
                         );
                     }
                     self.note("reboot");
+                    happened(Level::Info, &self.server.name, "reboot", &[]);
+                    self.phase.set(Phase::Starting);
                 }
                 Ok(End::Over(how)) => break how,
                 Err(error) => {
                     let message = crate::cli::message(&error);
                     self.note(&message);
+                    let fields = [("message", message.clone())];
+                    happened(Level::Error, &self.server.name, "failed", &fields);
                     self.tell(&Told::Event(Event::Failed { message }));
                     break "it could not be started".to_owned();
                 }
             }
         };
+        self.phase.set(Phase::Stopping);
         if let Err(error) = hook::run(&self.server, "post-stop", self.log_files()) {
             self.note(&format!("{error:#}"));
         }
+        if let Err(error) = network::take_down(&self.server) {
+            self.note(&format!("{error:#}"));
+        }
         self.note(&how);
+        happened(
+            Level::Info,
+            &self.server.name,
+            "stopped",
+            &[("how", how.clone())],
+        );
         self.server.forget();
         self.tell(&Told::Event(Event::Ended { how }));
     }
@@ -219,8 +241,19 @@ impl Keeper {
             .context("cannot leave the mounts of before")?;
         let (_, config) = Server::existing(&self.server.name)?;
         hook::run(&self.server, "pre-start", self.log_files())?;
+        self.hear_all(None);
+        if self.stopping {
+            return Ok(End::Over("stopped before it was started".to_owned()));
+        }
+        network::bring_up(&self.server, &config)?;
         let mut life = Life::begin(&self.server, config)?;
         let context = life.launched.number;
+        happened(
+            Level::Info,
+            &self.server.name,
+            "started",
+            &[("context", context.to_string())],
+        );
         self.tell(&Told::Event(Event::Started { context }));
         loop {
             self.turn(&mut life)?;
@@ -239,7 +272,7 @@ impl Keeper {
         let [console, listener, watcher, notify, child, news] = ready.fixed;
         // First, as those who are gone are dropped as soon as they are to be told anything.
         for index in ready.clients.into_iter().rev() {
-            self.answer(index, life);
+            self.answer(index, Some(life));
         }
         if console {
             self.read_console(life);
@@ -284,12 +317,22 @@ impl Keeper {
         }
     }
 
+    /// Whoever has come, and what all have asked, without waiting.
+    fn hear_all(&mut self, life: Option<&Life>) {
+        while let Ok(client) = channel::accept(&self.listener) {
+            self.clients.push(client);
+        }
+        for index in (0..self.clients.len()).rev() {
+            self.answer(index, life);
+        }
+    }
+
     /// Somebody asks something, or is gone.
-    fn answer(&mut self, index: usize, life: &Life) {
+    fn answer(&mut self, index: usize, life: Option<&Life>) {
         match channel::listen_to(&self.clients[index]) {
             Ok(Some(Asked::Input(bytes))) => {
                 // What nobody reads inside is lost, as on any terminal.
-                let _ = nix::unistd::write(&life.master, &bytes);
+                let _ = life.map(|life| nix::unistd::write(&life.master, &bytes));
             }
             Ok(Some(Asked::Request(Request::Size(rows, columns)))) => {
                 let size = Winsize {
@@ -298,7 +341,7 @@ impl Keeper {
                     ws_xpixel: 0,
                     ws_ypixel: 0,
                 };
-                let _ = rustix::termios::tcsetwinsize(&life.master, size);
+                let _ = life.map(|life| rustix::termios::tcsetwinsize(&life.master, size));
             }
             Ok(Some(Asked::Request(Request::Attach { before }))) => {
                 let tail = self.log.tail();
@@ -306,8 +349,19 @@ impl Keeper {
                 for piece in tail[from..].chunks(channel::PIECE_MAX) {
                     channel::offer(&self.clients[index], &Told::Output(piece.to_vec()));
                 }
+                if let Some(life) = life {
+                    let context = life.launched.number;
+                    let started = Told::Event(Event::Started { context });
+                    channel::offer(&self.clients[index], &started);
+                    if life.was_ready && life.post_start.is_none() {
+                        channel::offer(&self.clients[index], &Told::Event(Event::Ready));
+                    }
+                }
             }
-            Ok(Some(Asked::Request(Request::Stopping))) => self.stopping = true,
+            Ok(Some(Asked::Request(Request::Stopping))) => {
+                self.stopping = true;
+                self.phase.set(Phase::Stopping);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(None) | Err(_) => drop(self.clients.remove(index)),
         }
@@ -322,13 +376,16 @@ impl Keeper {
                     life.was_ready = true;
                     life.post_start = self.post_start();
                     if life.post_start.is_none() {
-                        self.tell(&Told::Event(Event::Ready));
+                        self.is_ready();
                     }
                 }
                 Some(waits_for) if Instant::now() >= life.deadline => {
                     life.readiness = None;
                     let last = self.log.last_lines(LINES);
                     self.note(&format!("not ready in time, waiting for {waits_for}"));
+                    let fields = [("waits_for", waits_for.clone())];
+                    happened(Level::Warn, &self.server.name, "not ready", &fields);
+                    self.is_up();
                     self.tell(&Told::Event(Event::NotReady { waits_for, last }));
                 }
                 Some(_) => {}
@@ -340,8 +397,20 @@ impl Keeper {
                     self.note(&format!("post-start failed: {status}"));
                 }
                 life.post_start = None;
-                self.tell(&Told::Event(Event::Ready));
+                self.is_ready();
             }
+        }
+    }
+
+    fn is_ready(&mut self) {
+        self.is_up();
+        happened(Level::Info, &self.server.name, "ready", &[]);
+        self.tell(&Told::Event(Event::Ready));
+    }
+
+    fn is_up(&self) {
+        if !self.stopping {
+            self.phase.set(Phase::Running);
         }
     }
 
