@@ -42,7 +42,7 @@ use vserver_uapi::*;
 
 mod alone;
 mod busybox;
-mod leftovers;
+pub(crate) mod leftovers;
 mod openrc;
 mod runit;
 mod servers;
@@ -69,10 +69,10 @@ pub const TESTS: &[Test] = &[
 const INITS: &str = "/inits";
 
 /// Where vservers are, behind the barrier.
-const VSERVERS: &str = "/vservers";
+pub(crate) const VSERVERS: &str = "/vservers";
 
 /// What they are to be like.
-const CONFIGURATION: &str = "/etc/vservers";
+pub(crate) const CONFIGURATION: &str = "/etc/vservers";
 
 /// What is written to them.
 const WRITTEN: &str = "/tmp/init";
@@ -81,7 +81,7 @@ const WRITTEN: &str = "/tmp/init";
 const LIMIT: Duration = Duration::from_secs(900);
 
 /// Waits until something is so.
-fn until(what: &str, mut so: impl FnMut() -> Result<bool, String>) -> Outcome {
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> Result<bool, String>) -> Outcome {
     let start = Instant::now();
     while !so()? {
         ensure(&format!("not in time: {what}"), start.elapsed() < LIMIT)?;
@@ -94,7 +94,7 @@ fn until(what: &str, mut so: impl FnMut() -> Result<bool, String>) -> Outcome {
 const LOGS: &str = "/var/log/vservers";
 
 /// Runs a test with a place for vservers. When it fails, all that the consoles have shown is told.
-fn with_vservers(run: impl FnOnce() -> Outcome) -> Outcome {
+pub(crate) fn with_vservers(run: impl FnOnce() -> Outcome) -> Outcome {
     until_empty()?;
     crate::inet::addresses()?;
     private_mounts()?;
@@ -115,7 +115,7 @@ fn with_vservers(run: impl FnOnce() -> Outcome) -> Outcome {
 }
 
 /// Makes the file system of a vserver from that of an init system; where it is.
-fn furnish(name: &str, tree: &str) -> Result<PathBuf, String> {
+pub(crate) fn furnish(name: &str, tree: &str) -> Result<PathBuf, String> {
     let root = Path::new(VSERVERS).join(name);
     let written = Path::new(WRITTEN).join(name);
     for folder in [&root, &written.join("upper"), &written.join("work")] {
@@ -130,9 +130,9 @@ fn furnish(name: &str, tree: &str) -> Result<PathBuf, String> {
 }
 
 /// A vserver that the commands know.
-struct Vserver {
-    name: &'static str,
-    root: PathBuf,
+pub(crate) struct Vserver {
+    pub(crate) name: &'static str,
+    pub(crate) root: PathBuf,
 }
 
 /// Addresses for servers that, as Debian packages them, listen on both families.
@@ -150,7 +150,7 @@ struct Shown {
 
 impl Vserver {
     /// One with the files of an init system, its addresses, and more lines of configuration.
-    fn new(
+    pub(crate) fn new(
         name: &'static str,
         tree: &str,
         address: &str,
@@ -168,7 +168,7 @@ impl Vserver {
     }
 
     /// `vserver NAME …`; its code, and all that it has printed.
-    fn command(&self, line: &[&str]) -> Result<(i32, String), String> {
+    pub(crate) fn command(&self, line: &[&str]) -> Result<(i32, String), String> {
         let ran = Command::new("vserver")
             .arg(self.name)
             .args(line)
@@ -181,7 +181,7 @@ impl Vserver {
     }
 
     /// The same, when it is to end well.
-    fn good(&self, line: &[&str]) -> Result<String, String> {
+    pub(crate) fn good(&self, line: &[&str]) -> Result<String, String> {
         let (code, said) = self.command(line)?;
         let what = format!("vserver {} {line:?} ends with {code}: {said}", self.name);
         ensure(&what, code == 0)?;
@@ -189,7 +189,7 @@ impl Vserver {
     }
 
     /// Starts it; its console until it is ready has to show these.
-    fn start(&self, shown: &[&str]) -> Outcome {
+    pub(crate) fn start(&self, shown: &[&str]) -> Outcome {
         let said = self.good(&["start"])?;
         contains(&said, shown)?;
         contains(&said, &[&format!("Server {} is running", self.name)])?;
@@ -197,7 +197,7 @@ impl Vserver {
     }
 
     /// Has its init stop it.
-    fn stop(&self, shown: &[&str]) -> Outcome {
+    pub(crate) fn stop(&self, shown: &[&str]) -> Outcome {
         let said = self.good(&["stop"])?;
         contains(&said, shown)?;
         let end = format!("Server {} is stopped (powered off)", self.name);
@@ -206,12 +206,12 @@ impl Vserver {
     }
 
     /// Runs a command inside; what it prints.
-    fn exec(&self, command: &[&str]) -> Result<String, String> {
+    pub(crate) fn exec(&self, command: &[&str]) -> Result<String, String> {
         let said = self.good(&[&["exec"], command].concat())?;
         Ok(said.trim_end().to_string())
     }
 
-    fn running(&self) -> Result<bool, String> {
+    pub(crate) fn running(&self) -> Result<bool, String> {
         let (code, said) = self.command(&["running"])?;
         match (code, said.trim_end()) {
             (0, said) if said == format!("Server {} is running", self.name) => Ok(true),
@@ -221,7 +221,7 @@ impl Vserver {
     }
 
     /// Its context.
-    fn context(&self) -> Result<ContextInfo, String> {
+    pub(crate) fn context(&self) -> Result<ContextInfo, String> {
         let file = format!("/var/run/vservers/{}.ctx", self.name);
         let text = fs::read_to_string(file).map_err(words)?;
         let number = text
@@ -234,7 +234,7 @@ impl Vserver {
     }
 
     /// Asks for a reboot by a command inside, and waits until it has come up again.
-    fn reboots(&self, command: &[&str]) -> Outcome {
+    pub(crate) fn reboots(&self, command: &[&str]) -> Outcome {
         self.exec(&["touch", "/run/before"])?;
         // Its shell may be gone before it could say how it ended.
         self.command(&[&["exec"], command].concat())?;
@@ -364,7 +364,7 @@ fn members(context: i32) -> Result<Vec<i32>, String> {
 }
 
 /// Fails unless all are in the text.
-fn contains(text: &str, parts: &[&str]) -> Outcome {
+pub(crate) fn contains(text: &str, parts: &[&str]) -> Outcome {
     for part in parts {
         ensure(&format!("no {part:?} in {text:?}"), text.contains(part))?;
     }

@@ -18,6 +18,7 @@ mod fixture;
 mod inet;
 mod init;
 mod limits;
+mod manager;
 mod module;
 mod names;
 mod netdev;
@@ -84,6 +85,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         wire::TESTS,
         programs::TESTS,
         init::TESTS,
+        manager::TESTS,
         limits::TESTS,
         scale::TESTS,
         module::TESTS,

@@ -70,7 +70,7 @@ impl Guest {
             .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
             .filter_map(|point| {
                 unescaped(point)
-                    .strip_prefix(&format!("{}/", seen.display()))
+                    .strip_prefix(&format!("{}/", seen.to_string_lossy()))
                     .map(str::to_owned)
             })
             .collect();
