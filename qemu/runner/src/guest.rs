@@ -15,7 +15,7 @@ use std::{
 };
 
 /// The names under which the one binary is called.
-const COMMANDS: [&str; 7] = [
+const COMMANDS: [&str; 8] = [
     "capchroot",
     "chbind",
     "chcontext",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 7] = [
     "vps",
     "vkill",
     "vserver-stat",
+    "vservers",
 ];
 
 /// Statically linked programs.
