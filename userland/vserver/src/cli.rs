@@ -158,7 +158,8 @@ pub(crate) fn parse(mut args: Vec<OsString>) -> Result<Command, clap::Error> {
 }
 
 /// Turn `[--silent] NAME VERB ...` into `VERB [--silent] NAME ...`. Of a vserver that is called like a verb, the verb
-/// comes first. A verb that prints nothing of its own is silent already.
+/// comes first. A verb that prints nothing of its own is silent already, and one that adds no address to a device needs no
+/// leave to do without.
 fn verb_first(mut rest: Vec<OsString>) -> Vec<OsString> {
     let among = |verbs: &[&str], arg: &OsString| verbs.iter().any(|verb| arg == verb);
     let is_verb = |arg: &OsString| among(&server::VERBS, arg);
@@ -171,6 +172,9 @@ fn verb_first(mut rest: Vec<OsString>) -> Vec<OsString> {
         let mut before: Vec<OsString> = rest.drain(..options).collect();
         if !among(&server::TALKING, &verb) {
             before.retain(|option| option != "--silent");
+        }
+        if !among(&server::ADDING, &verb) {
+            before.retain(|option| option != "--nodev");
         }
         before.insert(0, verb);
         rest.splice(0..0, before);
@@ -353,6 +357,8 @@ mod tests {
             // Nothing to be silent about.
             ("--silent web exec ls --silent", "exec web ls --silent"),
             ("--silent web status --json", "status web --json"),
+            ("--nodev --silent web start", "start --nodev --silent web"),
+            ("--nodev --silent web stop", "stop --silent web"),
             ("web exec start web", "exec web start web"),
             // A vserver that is called like a verb, or a command.
             ("start stop", "start stop"),

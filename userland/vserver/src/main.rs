@@ -29,7 +29,7 @@ fn main() -> ExitCode {
             }
         }
         Some(server::launch::ARGUMENT) => server::launch::serve(),
-        Some(server::keeper::ARGUMENT) => server::keeper::serve(text(2)),
+        Some(server::keeper::ARGUMENT) => server::keeper::serve(text(2), text(3)),
         Some(server::watch::ARGUMENT) => server::watch::serve(text(2)),
         _ => cli::run(args),
     };

@@ -47,6 +47,9 @@ pub(crate) const VERBS: [&str; 14] = [
 /// Those of them that print something of their own, and so take `--silent`.
 pub(crate) const TALKING: [&str; 4] = ["restart", "running", "start", "stop"];
 
+/// Those of them that add addresses to devices, and so take `--nodev`.
+pub(crate) const ADDING: [&str; 2] = ["restart", "start"];
+
 /// Those of them that are for one vserver at a time.
 pub(crate) const SINGLE: [&str; 3] = ["console", "edit", "enter"];
 

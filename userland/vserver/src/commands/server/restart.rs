@@ -15,9 +15,13 @@ use libvserver::Device;
 #[command(
     name = "restart",
     max_term_width = 100,
-    override_usage = "vserver [--silent] NAME restart"
+    override_usage = "vserver [--nodev] [--silent] NAME restart"
 )]
 pub(crate) struct Restart {
+    /// Add no addresses to devices
+    #[arg(long)]
+    nodev: bool,
+
     /// Do not show the console
     #[arg(long)]
     silent: bool,
@@ -35,6 +39,7 @@ impl Verb for Restart {
             Stop::of(&self.name, self.silent).run()?;
         }
         Start {
+            nodev: self.nodev,
             silent: self.silent,
             name: self.name.clone(),
         }

@@ -38,9 +38,13 @@ use std::os::unix::fs::PermissionsExt;
 #[command(
     name = "start",
     max_term_width = 100,
-    override_usage = "vserver [--silent] NAME start"
+    override_usage = "vserver [--nodev] [--silent] NAME start"
 )]
 pub(crate) struct Start {
+    /// Add no addresses to devices: the host has them, or they are not to be there yet
+    #[arg(long)]
+    pub(crate) nodev: bool,
+
     /// Do not show the console
     #[arg(long)]
     pub(crate) silent: bool,
@@ -84,20 +88,22 @@ impl Verb for Start {
             channel::ask(&socket, &Asked::Request(attach))?;
             return self.follow(&socket);
         }
-        check(&server, &config)?;
+        check(&server, &config, self.nodev)?;
         warn_of_open_door();
         server.clean_up()?;
-        keeping::start(&server)?;
+        keeping::start(&server, self.nodev)?;
         self.follow(&keeper(&server)?)
     }
 }
 
 /// What of a configuration depends on the host, before anything is touched.
-fn check(server: &Server, config: &Config) -> anyhow::Result<()> {
+fn check(server: &Server, config: &Config, nodev: bool) -> anyhow::Result<()> {
     let at = |error: &dyn std::fmt::Display| {
         anyhow!("{}: {error}", config::file(&server.name).display())
     };
-    Aliases::check(&network::wanted(config)).map_err(|error| at(&error))?;
+    if !nodev {
+        Aliases::check(&network::wanted(config)).map_err(|error| at(&error))?;
+    }
     for mount in &config.mounts {
         let is_path = matches!(mount.kind, MountKind::Bind { .. });
         if is_path && !mount.source.exists() {

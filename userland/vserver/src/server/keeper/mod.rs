@@ -68,12 +68,16 @@ const LINES: usize = 10;
 /// No more may look at once.
 const CLIENTS_MAX: usize = 64;
 
-/// Starts a keeper; returns when it listens.
-pub(crate) fn start(server: &Server) -> anyhow::Result<()> {
+/// Its argument after the name that means "add no addresses to devices".
+const NODEV: &str = "nodev";
+
+/// Starts a keeper; returns when it listens. `nodev`: it adds no addresses to devices.
+pub(crate) fn start(server: &Server, nodev: bool) -> anyhow::Result<()> {
     let mut keeper = Command::new("/proc/self/exe")
         .arg0("vserver")
         .arg(ARGUMENT)
         .arg(&server.name)
+        .args(nodev.then_some(NODEV))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -91,11 +95,11 @@ pub(crate) fn start(server: &Server) -> anyhow::Result<()> {
 }
 
 /// Be the keeper.
-pub(crate) fn serve(name: Option<&str>) -> u8 {
+pub(crate) fn serve(name: Option<&str>, option: Option<&str>) -> u8 {
     let Some(Ok(server)) = name.map(Server::new) else {
         return exit_codes::USAGE;
     };
-    let mut keeper = match Keeper::new(&server) {
+    let mut keeper = match Keeper::new(&server, option == Some(NODEV)) {
         Ok(keeper) => keeper,
         Err(error) => {
             println!("{}", crate::cli::message(&error));
@@ -128,11 +132,13 @@ struct Keeper {
     mounts: File,
     /// Somebody stops it.
     stopping: bool,
+    /// No addresses are added to devices.
+    nodev: bool,
     phase: PhaseFile,
 }
 
 impl Keeper {
-    fn new(server: &Server) -> anyhow::Result<Self> {
+    fn new(server: &Server, nodev: bool) -> anyhow::Result<Self> {
         nix::unistd::setsid().context("cannot make a session")?;
         std::env::set_current_dir("/")?;
         make_directory(libvserver::names::DIRECTORY)?;
@@ -152,6 +158,7 @@ impl Keeper {
             clients: Vec::new(),
             mounts: File::open("/proc/self/ns/mnt")?,
             stopping: false,
+            nodev,
             phase,
         })
     }
@@ -245,7 +252,9 @@ impl Keeper {
         if self.stopping {
             return Ok(End::Over("stopped before it was started".to_owned()));
         }
-        network::bring_up(&self.server, &config)?;
+        if !self.nodev {
+            network::bring_up(&self.server, &config)?;
+        }
         let mut life = Life::begin(&self.server, config)?;
         let context = life.launched.number;
         happened(
