@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! `make starts`: how long a whole sysvinit takes to start and to stop as a vserver, under systemd-nspawn and under
-//! lxc, on one kernel in one boot; writes `docs/starting.md`. The machine counts instructions exactly, and its
-//! clock is that count.
+//! lxc, on one kernel in one boot; and two hundred vservers. Writes `docs/starting.md`. The machine counts instructions
+//! exactly, and its clock is that count.
 
 use crate::{
     kernel::Lane,
@@ -14,6 +14,7 @@ use std::{fmt::Write as _, fs, process::ExitCode, time::Duration};
 
 const PAGE: &str = "/src/docs/starting.md";
 const SCRIPT: &str = "/src/qemu/starts.sh";
+const CROWD: &str = "/src/qemu/many.sh";
 
 /// So many rounds are counted.
 const ROUNDS: usize = 3;
@@ -38,18 +39,80 @@ too: one second of each stop is a wait in Debian's scripts.
 |---|--:|--:|--:|--:|
 ";
 
+const MANY: &str = "
+## Many at once
+
+`vservers start`, `vserver list` and `vservers stop` with so many vservers, each with busybox's init, a cron and a getty, on the
+same machine with one processor. Of `list` one call, in milliseconds; it lists all 200, of which so many run.
+
+| running | start, s | for each, s | list, ms | stop, s |
+|--:|--:|--:|--:|--:|
+";
+
+/// So many at once.
+const COUNTS: [u64; 3] = [50, 100, 200];
+
 /// Measures and writes the page.
 pub fn run() -> Result<ExitCode> {
-    let (inits, rivals) = (trees::inits()?, trees::rivals()?);
-    let script = fs::read_to_string(SCRIPT).with_context(|| format!("cannot read {SCRIPT}"))?;
-    let work = Work::new()?;
+    let mut page = HEAD.to_string();
     eprintln!("==> measuring starts and stops (about 6 minutes) ...");
+    let said = measure(&format!("set -- {ROUNDS}"), SCRIPT)?;
+    for (name, what) in RIVALS {
+        let rounds: Vec<[u64; 2]> = said.lines().filter_map(|line| times(line, name)).collect();
+        if rounds.len() != ROUNDS {
+            bail!("{} of {ROUNDS} rounds of {name}", rounds.len());
+        }
+        write!(page, "| {what}")?;
+        for kind in 0..2 {
+            let mut all: Vec<u64> = rounds.iter().map(|round| round[kind]).collect();
+            all.sort_unstable();
+            write!(
+                page,
+                " | {} | {}",
+                seconds(all[ROUNDS / 2]),
+                seconds(all[0])
+            )?;
+        }
+        page += " |\n";
+    }
+    eprintln!("==> measuring many at once (about 5 minutes) ...");
+    page += MANY;
+    let said = measure("", CROWD)?;
+    for count in COUNTS {
+        let of = |what: &str| -> Result<u64> {
+            let line = said
+                .lines()
+                .find_map(|line| times(line, what).filter(|[n, _]| *n == count));
+            line.map(|[_, time]| time)
+                .with_context(|| format!("no {what} of {count}"))
+        };
+        let start = of("start")?;
+        writeln!(
+            page,
+            "| {count} | {} | {}.{:03} | {} | {} |",
+            seconds(start),
+            start / count / 100,
+            start * 10 / count % 1000,
+            of("list")?,
+            seconds(of("stop")?)
+        )?;
+    }
+    fs::write(PAGE, &page).with_context(|| format!("cannot write {PAGE}"))?;
+    print!("{page}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a script prints on a machine of its own, whose clock counts instructions. `before`: what is to be run first.
+fn measure(before: &str, script: &str) -> Result<String> {
+    let (inits, rivals) = (trees::inits()?, trees::rivals()?);
+    let script = fs::read_to_string(script).with_context(|| format!("cannot read {script}"))?;
+    let work = Work::new()?;
     let outcome = machine::boot(
         &Boot {
             lane: Lane::Stock,
             name: Lane::Stock.name(),
             image: None,
-            job: &format!("exec\nset -- {ROUNDS}\n{script}"),
+            job: &format!("exec\n{before}\n{script}"),
             parameters: "",
             icount: true,
             vservers: None,
@@ -74,28 +137,7 @@ pub fn run() -> Result<ExitCode> {
             step::on_host(&outcome.console)
         );
     }
-    let mut page = HEAD.to_string();
-    for (name, what) in RIVALS {
-        let rounds: Vec<[u64; 2]> = said.lines().filter_map(|line| times(line, name)).collect();
-        if rounds.len() != ROUNDS {
-            bail!("{} of {ROUNDS} rounds of {name}", rounds.len());
-        }
-        write!(page, "| {what}")?;
-        for kind in 0..2 {
-            let mut all: Vec<u64> = rounds.iter().map(|round| round[kind]).collect();
-            all.sort_unstable();
-            write!(
-                page,
-                " | {} | {}",
-                seconds(all[ROUNDS / 2]),
-                seconds(all[0])
-            )?;
-        }
-        page += " |\n";
-    }
-    fs::write(PAGE, &page).with_context(|| format!("cannot write {PAGE}"))?;
-    print!("{page}");
-    Ok(ExitCode::SUCCESS)
+    Ok(said)
 }
 
 /// `NAME START STOP` of that name.
