@@ -10,6 +10,7 @@ use crate::commands::info::Info;
 use crate::commands::list::List;
 use crate::commands::reducecap::Reducecap;
 use crate::commands::server;
+use crate::commands::server::build::Build;
 use crate::commands::server::chkconfig::Chkconfig;
 use crate::commands::server::console::Console;
 use crate::commands::server::edit::Edit;
@@ -64,6 +65,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Build(Build),
     Start(Start),
     Stop(Stop),
     Restart(Restart),
@@ -96,6 +98,7 @@ pub(crate) enum Command {
 impl Command {
     fn verb(&self) -> &dyn Verb {
         match self {
+            Self::Build(verb) => verb,
             Self::Start(verb) => verb,
             Self::Stop(verb) => verb,
             Self::Restart(verb) => verb,
@@ -244,6 +247,7 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+        Build::command().debug_assert();
         Start::command().debug_assert();
         Stop::command().debug_assert();
         Restart::command().debug_assert();
@@ -480,6 +484,7 @@ mod tests {
         let mut text = String::new();
         let mut cli = Cli::command().term_width(100);
         let commands = [
+            Build::command(),
             Start::command(),
             Stop::command(),
             Restart::command(),

@@ -265,8 +265,12 @@ impl<R: Read> Read for Content<'_, R> {
         let wanted = usize::try_from(self.0.left)
             .unwrap_or(buffer.len())
             .min(buffer.len());
+        // A decompressor that is asked for nothing makes no progress, which it calls an error.
+        if wanted == 0 {
+            return Ok(0);
+        }
         let read = self.0.from.read(&mut buffer[..wanted])?;
-        if read == 0 && wanted > 0 {
+        if read == 0 {
             return Err(wrong("the archive ends too early"));
         }
         self.0.left -= read as u64;

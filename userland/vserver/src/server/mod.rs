@@ -15,6 +15,7 @@ pub(crate) mod readiness;
 pub(crate) mod relay;
 pub(crate) mod services;
 pub(crate) mod state;
+pub(crate) mod trees;
 pub(crate) mod watch;
 
 use crate::announce::warn;

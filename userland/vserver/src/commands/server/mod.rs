@@ -2,6 +2,7 @@
 
 //! `vserver NAME VERB`: what is done with one vserver, a file for each verb.
 
+pub(crate) mod build;
 pub(crate) mod chkconfig;
 pub(crate) mod console;
 pub(crate) mod edit;
@@ -27,7 +28,8 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 /// The verbs that a name may stand before.
-pub(crate) const VERBS: [&str; 14] = [
+pub(crate) const VERBS: [&str; 15] = [
+    "build",
     "chkconfig",
     "console",
     "edit",
@@ -45,13 +47,13 @@ pub(crate) const VERBS: [&str; 14] = [
 ];
 
 /// Those of them that print something of their own, and so take `--silent`.
-pub(crate) const TALKING: [&str; 4] = ["restart", "running", "start", "stop"];
+pub(crate) const TALKING: [&str; 5] = ["build", "restart", "running", "start", "stop"];
 
 /// Those of them that add addresses to devices, and so take `--nodev`.
-pub(crate) const ADDING: [&str; 2] = ["restart", "start"];
+pub(crate) const ADDING: [&str; 3] = ["build", "restart", "start"];
 
 /// Those of them that are for one vserver at a time.
-pub(crate) const SINGLE: [&str; 3] = ["console", "edit", "enter"];
+pub(crate) const SINGLE: [&str; 4] = ["build", "console", "edit", "enter"];
 
 /// A vserver that must run.
 fn running(name: &str) -> anyhow::Result<(Server, Running, Device)> {
