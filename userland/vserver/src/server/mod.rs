@@ -85,6 +85,7 @@ impl Server {
     /// One that exists: it has a configuration and a root directory.
     pub(crate) fn existing(name: &str) -> anyhow::Result<(Self, Config)> {
         let server = Self::new(name)?;
+        trees::finish_rename_of(&server)?;
         server.must_have_configuration()?;
         let loaded = Config::load(name)?;
         for warning in loaded.warnings {
@@ -240,6 +241,13 @@ impl Server {
     pub(crate) fn forget(&self) {
         for path in [self.run_file("ctx"), self.socket(), self.phase_file()] {
             let _ = fs::remove_file(path);
+        }
+    }
+
+    /// The same for one that is to be no more: without the kernel module there is nothing.
+    pub(crate) fn clean_up_if_possible(&self) {
+        if let Err(error) = self.clean_up() {
+            warn("vserver", format_args!("{error:#}"));
         }
     }
 

@@ -93,6 +93,20 @@ pub(crate) fn settle(
     }
 }
 
+/// Finishes a rename that was interrupted, when that is why a vserver is not whole.
+pub(crate) fn finish_rename_of(server: &Server) -> anyhow::Result<()> {
+    if config::file(&server.name).exists() && server.root().exists() {
+        return Ok(());
+    }
+    match left(&server.name) {
+        Some(Leftover::Rename { .. }) => {
+            let _lock = server.lock()?;
+            settle(server, &mut || Ok(()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Takes back a build that was ended. A root directory is taken away only when it is the one that was built.
 pub(crate) fn take_back_build(
     server: &Server,

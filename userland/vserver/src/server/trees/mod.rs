@@ -9,6 +9,7 @@ pub(crate) mod source;
 pub(crate) mod staging;
 pub(crate) mod work;
 
+pub(crate) use journal::finish_rename_of;
 pub(crate) use journal::leftover;
 pub(crate) use journal::settle;
 pub(crate) use settings::Settings;

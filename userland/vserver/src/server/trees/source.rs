@@ -94,6 +94,45 @@ pub(crate) enum Source {
 }
 
 impl SourceArguments {
+    /// Whether one is given.
+    pub(crate) fn is_given(&self) -> bool {
+        self.host
+            || self.dir.is_some()
+            || self.tar.is_some()
+            || [
+                &self.oci,
+                &self.debootstrap,
+                &self.mmdebstrap,
+                &self.copy,
+                &self.link,
+            ]
+            .iter()
+            .any(|given| given.is_some())
+    }
+
+    /// As somebody has answered: the option and its value.
+    pub(crate) fn of_words(text: &str) -> anyhow::Result<Self> {
+        let (kind, value) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        let value = value.trim();
+        let some = || match value.is_empty() {
+            true => bail!("\"{kind}\" needs something behind it"),
+            false => Ok(Some(value.to_owned())),
+        };
+        let mut source = Self::default();
+        match kind {
+            "host" => source.host = true,
+            "copy" => source.copy = some()?,
+            "link" => source.link = some()?,
+            "dir" => source.dir = some()?.map(PathBuf::from),
+            "tar" => source.tar = some()?.map(PathBuf::from),
+            "oci" => source.oci = some()?,
+            "debootstrap" => source.debootstrap = some()?,
+            "mmdebstrap" => source.mmdebstrap = some()?,
+            other => bail!("there is no source \"{other}\""),
+        }
+        Ok(source)
+    }
+
     /// The source, looked at before anything is made.
     pub(crate) fn source(&self, mirror: Option<&str>) -> anyhow::Result<Source> {
         let there = |path: &Path| {

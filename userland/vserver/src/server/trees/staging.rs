@@ -98,6 +98,20 @@ impl Staging {
         Ok(Folder::open_itself(&self.root())?)
     }
 
+    /// Files that somebody has put beside the configuration that is to come are not replaced.
+    pub(crate) fn must_have_no_companions(
+        &self,
+        companions: &[(&str, Vec<u8>)],
+    ) -> anyhow::Result<()> {
+        for (ending, _) in companions {
+            let path = companion(&self.server.name, ending);
+            if fs::symlink_metadata(&path).is_ok() {
+                bail!("{} exists already; move it away first", path.display());
+            }
+        }
+        Ok(())
+    }
+
     /// It is whole: it becomes a vserver, with this configuration when there is none, and these files beside it, by
     /// their endings.
     pub(crate) fn finish(

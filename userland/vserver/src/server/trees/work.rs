@@ -37,6 +37,7 @@ pub(crate) struct Work {
     signals: Rc<SignalFd>,
     bar: Option<ProgressBar>,
     silent: bool,
+    to_stderr: bool,
     begun: Instant,
     looked: Instant,
     written: Instant,
@@ -50,14 +51,25 @@ impl Work {
             signals: Rc::new(as_file(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])?),
             bar: None,
             silent,
+            to_stderr: false,
             begun: now,
             looked: now,
             written: now,
         })
     }
 
-    /// Says something that is not the result.
+    /// What is said goes to the standard error: the output is something else.
+    pub(crate) fn on_stderr(mut self) -> Self {
+        self.to_stderr = true;
+        self
+    }
+
+    /// Says something.
     pub(crate) fn say(&self, line: &str) -> anyhow::Result<()> {
+        if self.to_stderr && !self.silent {
+            let _ = writeln!(io::stderr(), "{line}");
+            return Ok(());
+        }
         match (self.silent, &self.bar) {
             (true, _) => Ok(()),
             (false, Some(bar)) => bar.suspend(|| announce(format_args!("{line}"))),
