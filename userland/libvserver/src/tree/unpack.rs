@@ -64,7 +64,7 @@ pub(super) fn unpack_more<R: Read>(
         };
         (unpacking.observer)(unpacking.statistics, &path)?;
         if let Some((prefix, others)) = &mut archive.within {
-            match path.strip_prefix(&*prefix) {
+            match path.strip_prefix(*prefix) {
                 Ok(rest) => path = rest.to_owned(),
                 Err(_) => {
                     if entry.kind == EntryType::Regular {
@@ -75,7 +75,7 @@ pub(super) fn unpack_more<R: Read>(
             }
             if entry.kind == EntryType::Link {
                 let target = unpacking.target(&entry)?;
-                match target.strip_prefix(&*prefix) {
+                match target.strip_prefix(*prefix) {
                     Ok(rest) => entry.link = rest.as_os_str().as_bytes().to_vec(),
                     Err(_) => {
                         return Err(refused(&entry, "it is a link to what is not in the tree"))
