@@ -71,12 +71,9 @@ impl Verb for Delete {
         let _lock = server.lock()?;
         must_be_stopped(&server)?;
         let mut work = Work::begin(self.silent)?;
-        match leftover(name) {
-            // What was renamed to this name is deleted by it.
-            Some(Leftover::Rename { .. } | Leftover::Build) => {
-                settle(&server, &mut || work.tick())?
-            }
-            _ => {}
+        // What was renamed to this name is deleted by it.
+        if let Some(Leftover::Rename { .. } | Leftover::Build) = leftover(name) {
+            settle(&server, &mut || work.tick())?;
         }
         if fs::symlink_metadata(&file).is_ok() {
             if leftover(name) == Some(Leftover::Delete) {

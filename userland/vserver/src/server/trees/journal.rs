@@ -165,6 +165,7 @@ pub(crate) fn finish_delete(
         for log in logs(server) {
             remove_file(&log)?;
         }
+        remove_file(&hidden(name, "conf.edit"))?;
     }
     remove_file(&hidden(name, "conf.delete"))
 }
@@ -205,6 +206,8 @@ fn finish_rename(from: &Server, to: &Server) -> anyhow::Result<()> {
     for (old, new) in logs(from).iter().zip(logs(to)) {
         move_on(old, &new)?;
     }
+    let edited = |name: &str| hidden(name, "conf.edit");
+    move_on(&edited(&from.name), &edited(&to.name))?;
     move_on(&config::file(&from.name), &config::file(&to.name))?;
     sync(Path::new(DIRECTORY))?;
     remove_file(&hidden(&from.name, "rename"))

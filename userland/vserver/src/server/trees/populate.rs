@@ -249,7 +249,9 @@ fn bootstrap(
             break status;
         }
         if let Err(fault) = work.check() {
-            let _ = kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM);
+            if let Ok(pid) = i32::try_from(child.id()) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+            }
             child.wait()?;
             return Err(fault.into());
         }

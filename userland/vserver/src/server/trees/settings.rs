@@ -117,12 +117,12 @@ impl Settings {
         let values = self.values()?;
         let mut text = String::new();
         let is_changed = |line: &str| {
-            let set = |name: &&str| {
+            let set = |name: &str| {
                 line.trim_start()
-                    .strip_prefix(*name)
+                    .strip_prefix(name)
                     .is_some_and(|rest| rest.starts_with('='))
             };
-            without.iter().any(|name| set(&name)) || values.keys().any(|name| set(&name.as_str()))
+            without.iter().any(|name| set(name)) || values.keys().any(|name| set(name))
         };
         let is_description =
             |line: &str| self.description.is_some() && line.starts_with("# Description:");
@@ -170,11 +170,9 @@ fn is_complete(text: &str) -> bool {
     while let Some(char) = chars.next() {
         match (quote, char) {
             (None, '#') => return true,
-            (None | Some('"'), '\\') => {
-                if chars.next().is_none() {
-                    return false;
-                }
-            }
+            // It goes on in the next line; else what follows is taken as it is.
+            (None | Some('"'), '\\') if chars.next().is_none() => return false,
+            (None | Some('"'), '\\') => {}
             (None, '"' | '\'') => quote = Some(char),
             (Some(open), char) if open == char => quote = None,
             _ => {}
