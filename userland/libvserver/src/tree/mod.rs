@@ -115,7 +115,7 @@ pub struct Statistics {
 pub type Observer<'a> = dyn FnMut(&Statistics, &Path) -> Result<(), Fault> + 'a;
 
 /// Directories within directories: no more are gone into.
-const DEPTH_MAX: usize = 400;
+const DEPTH_MAX: usize = 250;
 
 /// A path in a message.
 fn shown(path: &Path) -> String {
