@@ -178,12 +178,10 @@ fn devices_and_unknown_kinds() {
     sda.set_path("dev/sda").unwrap();
     sda.set_entry_type(EntryType::Block);
     sda.set_mode(0o666);
-    (
-        sda.set_uid(0),
-        sda.set_gid(0),
-        sda.set_mtime(0),
-        sda.set_size(0),
-    );
+    sda.set_uid(0);
+    sda.set_gid(0);
+    sda.set_mtime(0);
+    sda.set_size(0);
     sda.set_device_major(8).unwrap();
     sda.set_device_minor(0).unwrap();
     sda.set_cksum();

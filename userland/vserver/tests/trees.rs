@@ -327,6 +327,61 @@ fn what_is_wrong_leaves_nothing() {
 }
 
 #[test]
+fn newvserver_and_vdu() {
+    let Some(place) = Place::new("new") else {
+        return;
+    };
+    place.system(0);
+    let bad = |line: &str, said: &str| {
+        let error = place.bad(line);
+        assert!(error.contains(said), "{line}: {error}");
+        assert!(place.vservers().is_empty());
+    };
+    bad("newvserver --dir /src", "--name is needed");
+    bad(
+        "newvserver --name web --dir /src --ip nosuch0:10.9.9.9",
+        "no network device nosuch0",
+    );
+    bad(
+        "newvserver --name web --dir /src --ip 127.0.0.1",
+        "address of this machine already",
+    );
+    let told =
+        place.good("newvserver --name web --dir /src --ip 10.9.9.9 --device nosuch0 --force");
+    assert!(
+        told.contains("directories created:") && told.contains("time:"),
+        "{told}"
+    );
+    let text = fs::read_to_string(place.path("etc/vservers/web.conf")).unwrap();
+    assert_eq!(
+        text,
+        "IPROOT=10.9.9.9\nIPROOTDEV=nosuch0\nS_FLAGS=\"lock nproc\"\n"
+    );
+    assert!(place
+        .bad("newvserver --name web --dir /src")
+        .contains("is taken"));
+    assert!(place
+        .bad("newvserver --name two --dir /src --ip 10.9.9.9")
+        .contains("of the vserver web too"));
+    // A file with two names is not counted.
+    fs::create_dir(place.path("tmp/d")).unwrap();
+    let before = place.good("vdu /tmp/d");
+    place.file("tmp/d/file", &"x".repeat(40960));
+    let with: u64 = kilobytes(&place.good("vdu /tmp/d"));
+    assert!(with >= kilobytes(&before) + 40);
+    fs::hard_link(place.path("tmp/d/file"), place.path("tmp/other")).unwrap();
+    assert_eq!(place.good("vdu /tmp/d"), before);
+    assert!(place.good("vdu --json /tmp/d").contains("\"bytes\""));
+    assert!(!place.vserver(&["vdu", "/nowhere"]).status.success());
+}
+
+/// Of a line `DIR\tNUMBERK`.
+fn kilobytes(line: &str) -> u64 {
+    let (_, size) = line.trim_end().split_once('\t').unwrap();
+    size.strip_suffix('K').unwrap().parse().unwrap()
+}
+
+#[test]
 fn a_configuration_that_is_there_is_kept() {
     let Some(place) = Place::new("kept") else {
         return;
