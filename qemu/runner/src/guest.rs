@@ -15,7 +15,7 @@ use std::{
 };
 
 /// The names under which the one binary is called.
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 10] = [
     "capchroot",
     "chbind",
     "chcontext",
@@ -24,6 +24,8 @@ const COMMANDS: [&str; 8] = [
     "vkill",
     "vserver-stat",
     "vservers",
+    "newvserver",
+    "vdu",
 ];
 
 /// Statically linked programs.

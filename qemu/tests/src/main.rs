@@ -37,6 +37,7 @@ mod sockets;
 mod syscalls;
 mod task;
 mod terminal;
+mod trees;
 mod userland;
 mod visibility;
 mod wire;
@@ -86,6 +87,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         programs::TESTS,
         init::TESTS,
         manager::TESTS,
+        trees::TESTS,
         limits::TESTS,
         scale::TESTS,
         module::TESTS,

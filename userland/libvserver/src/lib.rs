@@ -28,6 +28,7 @@ pub mod process;
 pub mod root;
 mod rtnetlink;
 pub mod spectator;
+pub mod tree;
 
 pub use account::Account;
 pub use addresses::Address;

@@ -8,14 +8,21 @@ use crate::commands::chbind::Chbind;
 use crate::commands::chcontext::Chcontext;
 use crate::commands::info::Info;
 use crate::commands::list::List;
+use crate::commands::newvserver::Newvserver;
 use crate::commands::reducecap::Reducecap;
 use crate::commands::server;
+use crate::commands::server::build::Build;
 use crate::commands::server::chkconfig::Chkconfig;
+use crate::commands::server::clone::Clone;
 use crate::commands::server::console::Console;
+use crate::commands::server::delete::Delete;
 use crate::commands::server::edit::Edit;
 use crate::commands::server::enter::Enter;
 use crate::commands::server::exec::Exec;
+use crate::commands::server::export::Export;
+use crate::commands::server::import::Import;
 use crate::commands::server::logs::Logs;
+use crate::commands::server::rename::Rename;
 use crate::commands::server::restart::Restart;
 use crate::commands::server::running::IsRunning;
 use crate::commands::server::service::Service;
@@ -25,6 +32,7 @@ use crate::commands::server::status::Status;
 use crate::commands::server::stop::Stop;
 use crate::commands::server::suexec::Suexec;
 use crate::commands::several::Several;
+use crate::commands::vdu::Vdu;
 use crate::commands::vkill::Vkill;
 use crate::commands::vps::Vps;
 use crate::commands::vserver_stat::VserverStat;
@@ -64,6 +72,14 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Build(Build),
+    Clone(Clone),
+    Rename(Rename),
+    Delete(Delete),
+    Export(Export),
+    Import(Import),
+    Newvserver(Newvserver),
+    Vdu(Vdu),
     Start(Start),
     Stop(Stop),
     Restart(Restart),
@@ -96,6 +112,14 @@ pub(crate) enum Command {
 impl Command {
     fn verb(&self) -> &dyn Verb {
         match self {
+            Self::Build(verb) => verb,
+            Self::Clone(verb) => verb,
+            Self::Rename(verb) => verb,
+            Self::Delete(verb) => verb,
+            Self::Export(verb) => verb,
+            Self::Import(verb) => verb,
+            Self::Newvserver(verb) => verb,
+            Self::Vdu(verb) => verb,
             Self::Start(verb) => verb,
             Self::Stop(verb) => verb,
             Self::Restart(verb) => verb,
@@ -139,6 +163,8 @@ pub(crate) fn parse(mut args: Vec<OsString>) -> Result<Command, clap::Error> {
         "vps" => Vps::try_parse_from(args).map(Command::Vps),
         "vkill" => Vkill::try_parse_from(Vkill::normalise(args)).map(Command::Vkill),
         "vserver-stat" => VserverStat::try_parse_from(args).map(Command::VserverStat),
+        "newvserver" => Newvserver::try_parse_from(args).map(Command::Newvserver),
+        "vdu" => Vdu::try_parse_from(args).map(Command::Vdu),
         "vservers" => Vservers::try_parse_from(args).map(Command::Vservers),
         _ => {
             if args.len() > 1 {
@@ -244,6 +270,14 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+        Build::command().debug_assert();
+        Clone::command().debug_assert();
+        Rename::command().debug_assert();
+        Delete::command().debug_assert();
+        Export::command().debug_assert();
+        Import::command().debug_assert();
+        Newvserver::command().debug_assert();
+        Vdu::command().debug_assert();
         Start::command().debug_assert();
         Stop::command().debug_assert();
         Restart::command().debug_assert();
@@ -480,6 +514,14 @@ mod tests {
         let mut text = String::new();
         let mut cli = Cli::command().term_width(100);
         let commands = [
+            Build::command(),
+            Clone::command(),
+            Rename::command(),
+            Delete::command(),
+            Export::command(),
+            Import::command(),
+            Newvserver::command(),
+            Vdu::command(),
             Start::command(),
             Stop::command(),
             Restart::command(),

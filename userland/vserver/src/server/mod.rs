@@ -15,6 +15,7 @@ pub(crate) mod readiness;
 pub(crate) mod relay;
 pub(crate) mod services;
 pub(crate) mod state;
+pub(crate) mod trees;
 pub(crate) mod watch;
 
 use crate::announce::warn;
@@ -84,6 +85,7 @@ impl Server {
     /// One that exists: it has a configuration and a root directory.
     pub(crate) fn existing(name: &str) -> anyhow::Result<(Self, Config)> {
         let server = Self::new(name)?;
+        trees::finish_rename_of(&server)?;
         server.must_have_configuration()?;
         let loaded = Config::load(name)?;
         for warning in loaded.warnings {
@@ -239,6 +241,13 @@ impl Server {
     pub(crate) fn forget(&self) {
         for path in [self.run_file("ctx"), self.socket(), self.phase_file()] {
             let _ = fs::remove_file(path);
+        }
+    }
+
+    /// The same for one that is to be no more: without the kernel module there is nothing.
+    pub(crate) fn clean_up_if_possible(&self) {
+        if let Err(error) = self.clean_up() {
+            warn("vserver", format_args!("{error:#}"));
         }
     }
 

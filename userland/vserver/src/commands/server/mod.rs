@@ -2,12 +2,18 @@
 
 //! `vserver NAME VERB`: what is done with one vserver, a file for each verb.
 
+pub(crate) mod build;
 pub(crate) mod chkconfig;
+pub(crate) mod clone;
 pub(crate) mod console;
+pub(crate) mod delete;
 pub(crate) mod edit;
 pub(crate) mod enter;
 pub(crate) mod exec;
+pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod logs;
+pub(crate) mod rename;
 pub(crate) mod restart;
 pub(crate) mod running;
 pub(crate) mod service;
@@ -27,13 +33,19 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 /// The verbs that a name may stand before.
-pub(crate) const VERBS: [&str; 14] = [
+pub(crate) const VERBS: [&str; 20] = [
+    "build",
     "chkconfig",
+    "clone",
     "console",
+    "delete",
     "edit",
     "enter",
     "exec",
+    "export",
+    "import",
     "logs",
+    "rename",
     "restart",
     "running",
     "service",
@@ -45,13 +57,17 @@ pub(crate) const VERBS: [&str; 14] = [
 ];
 
 /// Those of them that print something of their own, and so take `--silent`.
-pub(crate) const TALKING: [&str; 4] = ["restart", "running", "start", "stop"];
+pub(crate) const TALKING: [&str; 9] = [
+    "build", "clone", "delete", "export", "import", "restart", "running", "start", "stop",
+];
 
 /// Those of them that add addresses to devices, and so take `--nodev`.
-pub(crate) const ADDING: [&str; 2] = ["restart", "start"];
+pub(crate) const ADDING: [&str; 3] = ["build", "restart", "start"];
 
 /// Those of them that are for one vserver at a time.
-pub(crate) const SINGLE: [&str; 3] = ["console", "edit", "enter"];
+pub(crate) const SINGLE: [&str; 8] = [
+    "build", "clone", "console", "edit", "enter", "export", "import", "rename",
+];
 
 /// A vserver that must run.
 fn running(name: &str) -> anyhow::Result<(Server, Running, Device)> {
