@@ -27,6 +27,7 @@ use crate::commands::server::suexec::Suexec;
 use crate::commands::several::Several;
 use crate::commands::vkill::Vkill;
 use crate::commands::vps::Vps;
+use crate::commands::vpstree::Vpstree;
 use crate::commands::vserver_stat::VserverStat;
 use crate::commands::vservers::Vservers;
 use crate::commands::Verb;
@@ -88,6 +89,7 @@ pub(crate) enum Command {
     Chcontext(Chcontext),
     Reducecap(Reducecap),
     Vps(Vps),
+    Vpstree(Vpstree),
     Vkill(Vkill),
     VserverStat(VserverStat),
     Info(Info),
@@ -119,6 +121,7 @@ impl Command {
             Self::Chcontext(verb) => verb,
             Self::Reducecap(verb) => verb,
             Self::Vps(verb) => verb,
+            Self::Vpstree(verb) => verb,
             Self::Vkill(verb) => verb,
             Self::VserverStat(verb) => verb,
             Self::Info(verb) => verb,
@@ -137,6 +140,7 @@ pub(crate) fn parse(mut args: Vec<OsString>) -> Result<Command, clap::Error> {
             Reducecap::try_parse_from(Reducecap::normalise(args)).map(Command::Reducecap)
         }
         "vps" => Vps::try_parse_from(args).map(Command::Vps),
+        "vpstree" => Vpstree::try_parse_from(args).map(Command::Vpstree),
         "vkill" => Vkill::try_parse_from(Vkill::normalise(args)).map(Command::Vkill),
         "vserver-stat" => VserverStat::try_parse_from(args).map(Command::VserverStat),
         "vservers" => Vservers::try_parse_from(args).map(Command::Vservers),
@@ -257,6 +261,7 @@ mod tests {
         Chcontext::command().debug_assert();
         Reducecap::command().debug_assert();
         Vps::command().debug_assert();
+        Vpstree::command().debug_assert();
         Vkill::command().debug_assert();
         VserverStat::command().debug_assert();
         Suexec::command().debug_assert();

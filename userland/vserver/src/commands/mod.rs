@@ -13,6 +13,7 @@ pub(crate) mod server;
 pub(crate) mod several;
 pub(crate) mod vkill;
 pub(crate) mod vps;
+pub(crate) mod vpstree;
 pub(crate) mod vserver_stat;
 pub(crate) mod vservers;
 
