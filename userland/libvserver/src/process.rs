@@ -135,6 +135,18 @@ fn parse_details(stat: &[u8], arguments: &[u8], status: &[u8]) -> Option<Details
     })
 }
 
+/// For fuzzing.
+#[cfg(test)]
+pub(crate) fn try_files(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = parse_usage(bytes, &text);
+    let _ = after(bytes, "Uid:");
+    if let Some(details) = parse_details(bytes, bytes, bytes) {
+        assert!(!details.command.chars().any(char::is_control));
+        assert!(!details.name.chars().any(char::is_control));
+    }
+}
+
 /// Text of a stranger's that is going to be shown on a terminal.
 fn harmless(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes)
