@@ -15,7 +15,7 @@ use std::{
 };
 
 /// The names under which the one binary is called.
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 12] = [
     "capchroot",
     "chbind",
     "chcontext",
@@ -23,6 +23,10 @@ const COMMANDS: [&str; 8] = [
     "vps",
     "vkill",
     "vserver-stat",
+    "vpstree",
+    "vtop",
+    "showattr",
+    "setattr",
     "vservers",
 ];
 

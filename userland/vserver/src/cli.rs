@@ -2,6 +2,8 @@
 
 //! Which command is meant, its options, and what its errors look like.
 
+use crate::commands::attributes::Setattr;
+use crate::commands::attributes::Showattr;
 use crate::commands::barrier::Barrier;
 use crate::commands::capchroot::Capchroot;
 use crate::commands::chbind::Chbind;
@@ -92,6 +94,8 @@ pub(crate) enum Command {
     Vpstree(Vpstree),
     Vkill(Vkill),
     VserverStat(VserverStat),
+    Showattr(Showattr),
+    Setattr(Setattr),
     Info(Info),
 }
 
@@ -124,6 +128,8 @@ impl Command {
             Self::Vpstree(verb) => verb,
             Self::Vkill(verb) => verb,
             Self::VserverStat(verb) => verb,
+            Self::Showattr(verb) => verb,
+            Self::Setattr(verb) => verb,
             Self::Info(verb) => verb,
         }
     }
@@ -140,6 +146,8 @@ pub(crate) fn parse(mut args: Vec<OsString>) -> Result<Command, clap::Error> {
             Reducecap::try_parse_from(Reducecap::normalise(args)).map(Command::Reducecap)
         }
         "vps" => Vps::try_parse_from(args).map(Command::Vps),
+        "showattr" => Showattr::try_parse_from(args).map(Command::Showattr),
+        "setattr" => Setattr::try_parse_from(args).map(Command::Setattr),
         "vpstree" => Vpstree::try_parse_from(args).map(Command::Vpstree),
         "vkill" => Vkill::try_parse_from(Vkill::normalise(args)).map(Command::Vkill),
         "vserver-stat" => VserverStat::try_parse_from(args).map(Command::VserverStat),
@@ -262,6 +270,8 @@ mod tests {
         Reducecap::command().debug_assert();
         Vps::command().debug_assert();
         Vpstree::command().debug_assert();
+        Showattr::command().debug_assert();
+        Setattr::command().debug_assert();
         Vkill::command().debug_assert();
         VserverStat::command().debug_assert();
         Suexec::command().debug_assert();

@@ -2,6 +2,7 @@
 
 //! The commands, one file each.
 
+pub(crate) mod attributes;
 pub(crate) mod barrier;
 pub(crate) mod capchroot;
 pub(crate) mod chbind;
