@@ -32,6 +32,7 @@ use crate::commands::vps::Vps;
 use crate::commands::vpstree::Vpstree;
 use crate::commands::vserver_stat::VserverStat;
 use crate::commands::vservers::Vservers;
+use crate::commands::vtop::Vtop;
 use crate::commands::Verb;
 use crate::exit_codes;
 use clap::Parser;
@@ -92,6 +93,7 @@ pub(crate) enum Command {
     Reducecap(Reducecap),
     Vps(Vps),
     Vpstree(Vpstree),
+    Vtop(Vtop),
     Vkill(Vkill),
     VserverStat(VserverStat),
     Showattr(Showattr),
@@ -126,6 +128,7 @@ impl Command {
             Self::Reducecap(verb) => verb,
             Self::Vps(verb) => verb,
             Self::Vpstree(verb) => verb,
+            Self::Vtop(verb) => verb,
             Self::Vkill(verb) => verb,
             Self::VserverStat(verb) => verb,
             Self::Showattr(verb) => verb,
@@ -148,6 +151,7 @@ pub(crate) fn parse(mut args: Vec<OsString>) -> Result<Command, clap::Error> {
         "vps" => Vps::try_parse_from(args).map(Command::Vps),
         "showattr" => Showattr::try_parse_from(args).map(Command::Showattr),
         "setattr" => Setattr::try_parse_from(args).map(Command::Setattr),
+        "vtop" => Vtop::try_parse_from(args).map(Command::Vtop),
         "vpstree" => Vpstree::try_parse_from(args).map(Command::Vpstree),
         "vkill" => Vkill::try_parse_from(Vkill::normalise(args)).map(Command::Vkill),
         "vserver-stat" => VserverStat::try_parse_from(args).map(Command::VserverStat),
@@ -270,6 +274,7 @@ mod tests {
         Reducecap::command().debug_assert();
         Vps::command().debug_assert();
         Vpstree::command().debug_assert();
+        Vtop::command().debug_assert();
         Showattr::command().debug_assert();
         Setattr::command().debug_assert();
         Vkill::command().debug_assert();

@@ -17,6 +17,7 @@ pub(crate) mod vps;
 pub(crate) mod vpstree;
 pub(crate) mod vserver_stat;
 pub(crate) mod vservers;
+pub(crate) mod vtop;
 
 use crate::exit_codes::Style;
 
