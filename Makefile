@@ -45,6 +45,7 @@ fmt:
 	@qemu/bootstrap.sh fmt
 help:
 	@echo 'make run                  boot a stock Debian kernel with two vservers and look around'
+	@echo 'make fuzz [N=10000000]                        give nonsense to all that reads what others write'
 	@echo 'make test [T=pattern] [LANE=stock|patched]   all tests, or a part'
 	@echo 'make check                formatting, lints, unsafe budget, header drift'
 	@echo 'make exec CMD=... [LANE=patched] [SHARE=dir] [ICOUNT=1]   run a command as root on that machine'
