@@ -21,8 +21,8 @@ pub const TESTS: &[Test] = &[test("mistakes::documented::all", 600, all)];
 
 const DOCUMENT: &str = include_str!("../../../docs/mistakes.md");
 
-/// No table has fewer.
-const LEAST: usize = 40;
+/// As many as there are: a row is not lost unseen.
+const LEAST: usize = 22;
 
 /// One row.
 #[derive(Debug)]
@@ -42,8 +42,8 @@ fn rows() -> Result<Vec<Row>, String> {
         .map(|line| {
             let cells: Vec<&str> = line
                 .trim_matches('|')
-                .split(" | ")
-                .map(|cell| cell.trim().trim_matches('`').trim_matches('|').trim())
+                .split('|')
+                .map(|cell| cell.trim().trim_matches('`'))
                 .collect();
             let [mistake, configuration, command, code, message] = cells[..] else {
                 return Err(format!("{line:?} has {} cells", cells.len()));
