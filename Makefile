@@ -9,14 +9,20 @@ LANE ?= stock
 export VSERVER_COMMAND := $(value CMD)
 unexport CMD
 export SHARE ACCEL KERNEL_VERSION
+CARGO ?= cargo
 MAKEFLAGS += --no-print-directory
 
-.PHONY: run test check kmod kernel steps userland exec bench starts header fmt help
+# How many inputs `make fuzz` tries in each of its two parts.
+N ?= 10000000
+
+.PHONY: run fuzz test check kmod kernel steps userland exec bench starts header fmt help
 
 run:
 	@qemu/bootstrap.sh run
 test:
 	@qemu/bootstrap.sh test --filter '$(T)' $(TEST_LANE)
+fuzz:
+	@FUZZ='$(N)' INSTA_UPDATE=no $(CARGO) test --profile fuzz -p libvserver -p vserver fuzz_ -- --nocapture
 check:
 	@qemu/bootstrap.sh check
 kmod:
@@ -39,6 +45,7 @@ fmt:
 	@qemu/bootstrap.sh fmt
 help:
 	@echo 'make run                  boot a stock Debian kernel with two vservers and look around'
+	@echo 'make fuzz [N=10000000]                        give nonsense to all that reads what others write'
 	@echo 'make test [T=pattern] [LANE=stock|patched]   all tests, or a part'
 	@echo 'make check                formatting, lints, unsafe budget, header drift'
 	@echo 'make exec CMD=... [LANE=patched] [SHARE=dir] [ICOUNT=1]   run a command as root on that machine'

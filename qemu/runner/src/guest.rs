@@ -15,7 +15,7 @@ use std::{
 };
 
 /// The names under which the one binary is called.
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 14] = [
     "capchroot",
     "chbind",
     "chcontext",
@@ -23,6 +23,10 @@ const COMMANDS: [&str; 10] = [
     "vps",
     "vkill",
     "vserver-stat",
+    "vpstree",
+    "vtop",
+    "showattr",
+    "setattr",
     "vservers",
     "newvserver",
     "vdu",

@@ -19,11 +19,13 @@ mod inet;
 mod init;
 mod limits;
 mod manager;
+mod mistakes;
 mod module;
 mod names;
 mod netdev;
 mod pid;
 mod pidfd;
+mod planted;
 mod proc;
 mod programs;
 mod ptrace;
@@ -77,6 +79,8 @@ fn all() -> impl Iterator<Item = &'static Test> {
         proc::TESTS,
         inet::TESTS,
         names::TESTS,
+        mistakes::TESTS,
+        planted::TESTS,
         barrier::TESTS,
         chroot::TESTS,
         pty::TESTS,

@@ -18,6 +18,7 @@ use vserver_uapi::*;
 mod capchroot;
 mod chbind;
 mod chcontext;
+mod counted;
 mod errors;
 mod reducecap;
 mod show;
@@ -30,6 +31,7 @@ pub const TESTS: &[&[Test]] = &[
     reducecap::TESTS,
     vkill::TESTS,
     show::TESTS,
+    counted::TESTS,
     errors::TESTS,
 ];
 

@@ -121,6 +121,12 @@ impl Account {
         Ok(account)
     }
 
+    /// For fuzzing.
+    #[cfg(test)]
+    pub(crate) fn try_files(file: &[u8], user: &OsStr) -> Result<Self, Fault> {
+        Self::look_up(Some(file), file, user)
+    }
+
     /// One line of the users' file; `None` when it is none of a user.
     fn from_line(line: &[u8]) -> Option<Self> {
         let fields: Vec<&[u8]> = line.split(|&byte| byte == b':').collect();

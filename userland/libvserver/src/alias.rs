@@ -66,6 +66,14 @@ impl Alias {
     }
 }
 
+/// For fuzzing: what is read is written as it was meant.
+#[cfg(test)]
+pub(crate) fn try_text(text: &str) {
+    if let Some(alias) = Alias::parse(text) {
+        assert_eq!(Alias::parse(&alias.to_string()), Some(alias));
+    }
+}
+
 impl fmt::Display for Alias {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}/{}", self.device, self.ip, self.prefix)

@@ -93,6 +93,12 @@ fn parse_fdinfo(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// For fuzzing.
+#[cfg(test)]
+pub(crate) fn try_text(text: &str) {
+    let _ = parse_fdinfo(text);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,6 +17,8 @@ pub mod context_fd;
 pub mod device;
 pub mod error;
 pub mod flags;
+#[cfg(test)]
+mod fuzz;
 pub mod guest;
 pub mod helper;
 pub mod init_system;

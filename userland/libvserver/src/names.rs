@@ -52,6 +52,14 @@ impl Names {
     }
 }
 
+impl Names {
+    /// The context of the vserver with this name.
+    pub fn context(&self, name: &str) -> Option<i32> {
+        let mut all = self.0.iter();
+        all.find_map(|(&context, found)| (found == name).then_some(context))
+    }
+}
+
 /// The number in a `.ctx` file, which is shell syntax: `S_CONTEXT=100`, perhaps quoted.
 pub fn parse(text: &str) -> Option<i32> {
     text.lines()

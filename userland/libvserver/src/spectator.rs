@@ -7,7 +7,7 @@
 
 use crate::process;
 use crate::process::Usage;
-use crate::{CapabilitySet, Device, Flags, Kind, Request, Result};
+use crate::{CapabilitySet, Device, Flags, Ipv4root, Kind, Request, Result};
 use vserver_uapi as uapi;
 
 /// Proof that the calling process is the spectator.
@@ -67,6 +67,14 @@ impl Spectator {
             }
         }
         Ok(processes)
+    }
+
+    /// What a process is confined to; `None`: nothing, or it has gone.
+    pub fn addresses(&self, pid: i32) -> Result<Option<Ipv4root>> {
+        match self.device.addresses(pid) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            answer => answer,
+        }
     }
 
     /// All contexts.

@@ -2,6 +2,8 @@
 
 //! Which command is meant, its options, and what its errors look like.
 
+use crate::commands::attributes::Setattr;
+use crate::commands::attributes::Showattr;
 use crate::commands::barrier::Barrier;
 use crate::commands::capchroot::Capchroot;
 use crate::commands::chbind::Chbind;
@@ -35,8 +37,10 @@ use crate::commands::several::Several;
 use crate::commands::vdu::Vdu;
 use crate::commands::vkill::Vkill;
 use crate::commands::vps::Vps;
+use crate::commands::vpstree::Vpstree;
 use crate::commands::vserver_stat::VserverStat;
 use crate::commands::vservers::Vservers;
+use crate::commands::vtop::Vtop;
 use crate::commands::Verb;
 use crate::exit_codes;
 use clap::Parser;
@@ -104,8 +108,12 @@ pub(crate) enum Command {
     Chcontext(Chcontext),
     Reducecap(Reducecap),
     Vps(Vps),
+    Vpstree(Vpstree),
+    Vtop(Vtop),
     Vkill(Vkill),
     VserverStat(VserverStat),
+    Showattr(Showattr),
+    Setattr(Setattr),
     Info(Info),
 }
 
@@ -143,8 +151,12 @@ impl Command {
             Self::Chcontext(verb) => verb,
             Self::Reducecap(verb) => verb,
             Self::Vps(verb) => verb,
+            Self::Vpstree(verb) => verb,
+            Self::Vtop(verb) => verb,
             Self::Vkill(verb) => verb,
             Self::VserverStat(verb) => verb,
+            Self::Showattr(verb) => verb,
+            Self::Setattr(verb) => verb,
             Self::Info(verb) => verb,
         }
     }
@@ -161,6 +173,10 @@ pub(crate) fn parse(mut args: Vec<OsString>) -> Result<Command, clap::Error> {
             Reducecap::try_parse_from(Reducecap::normalise(args)).map(Command::Reducecap)
         }
         "vps" => Vps::try_parse_from(args).map(Command::Vps),
+        "showattr" => Showattr::try_parse_from(args).map(Command::Showattr),
+        "setattr" => Setattr::try_parse_from(args).map(Command::Setattr),
+        "vtop" => Vtop::try_parse_from(args).map(Command::Vtop),
+        "vpstree" => Vpstree::try_parse_from(args).map(Command::Vpstree),
         "vkill" => Vkill::try_parse_from(Vkill::normalise(args)).map(Command::Vkill),
         "vserver-stat" => VserverStat::try_parse_from(args).map(Command::VserverStat),
         "newvserver" => Newvserver::try_parse_from(args).map(Command::Newvserver),
@@ -291,6 +307,10 @@ mod tests {
         Chcontext::command().debug_assert();
         Reducecap::command().debug_assert();
         Vps::command().debug_assert();
+        Vpstree::command().debug_assert();
+        Vtop::command().debug_assert();
+        Showattr::command().debug_assert();
+        Setattr::command().debug_assert();
         Vkill::command().debug_assert();
         VserverStat::command().debug_assert();
         Suexec::command().debug_assert();

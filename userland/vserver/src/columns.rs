@@ -4,6 +4,7 @@
 
 use serde_json::Map;
 use serde_json::Value;
+use std::cmp::Ordering;
 use std::io;
 use std::io::Write;
 
@@ -49,6 +50,64 @@ pub(crate) fn select<'a, R>(
                 })
         })
         .collect()
+}
+
+/// The columns that `-o` names; those that are `usual` when it names none, and these followed by others when the first name
+/// begins with `+`.
+pub(crate) fn choose<'a, R>(
+    table: &'a [Column<R>],
+    usual: &[&str],
+    names: Option<&[String]>,
+) -> Result<Vec<&'a Column<R>>, String> {
+    let named = names.unwrap_or_default();
+    let first = named.first().map_or("+", String::as_str);
+    let Some(first) = first.strip_prefix('+') else {
+        return select(table, names);
+    };
+    let more = named.iter().skip(1).map(String::as_str);
+    let all = usual.iter().copied().chain([first]).chain(more);
+    let all: Vec<String> = all
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    select(table, Some(&all))
+}
+
+/// A name for `-o` of a command that knows `+`, as clap checks it.
+pub(crate) fn check<R>(table: &[Column<R>], name: &str) -> Result<String, String> {
+    let bare = name.strip_prefix('+').unwrap_or(name);
+    select(table, Some(&[bare.to_owned()])).map(|_| name.to_owned())
+}
+
+/// Sort by a column, smallest first; `-NAME`: largest first. Rows that are equal there stay as they are.
+pub(crate) fn sort<R>(table: &[Column<R>], name: &str, rows: &mut [R]) -> Result<(), String> {
+    let bare = name.strip_prefix('-').unwrap_or(name);
+    let [column] = select(table, Some(&[bare.to_owned()]))?[..] else {
+        return Ok(());
+    };
+    rows.sort_by(|one, other| {
+        let order = compare(&(column.json)(one), &(column.json)(other));
+        if bare == name {
+            order
+        } else {
+            order.reverse()
+        }
+    });
+    Ok(())
+}
+
+/// What is not known comes first.
+fn compare(one: &Value, other: &Value) -> Ordering {
+    match (one, other) {
+        (Value::Null, Value::Null) => Ordering::Equal,
+        (Value::Null, _) => Ordering::Less,
+        (_, Value::Null) => Ordering::Greater,
+        (Value::String(one), Value::String(other)) => one.cmp(other),
+        (one, other) => match (one.as_f64(), other.as_f64()) {
+            (Some(one), Some(other)) => one.total_cmp(&other),
+            _ => one.to_string().cmp(&other.to_string()),
+        },
+    }
 }
 
 /// The part of the help text that lists the columns.
@@ -224,6 +283,31 @@ mod tests {
         );
         let error = select(&TABLE, Some(&["X".to_owned()])).unwrap_err();
         assert_eq!(error, "there is no column \"X\"; the columns are ID,NAME");
+    }
+
+    #[test]
+    fn columns_are_added_to_the_usual_ones() {
+        let of = |names: Option<&[String]>| -> Vec<&str> {
+            let columns = choose(&TABLE, &["ID"], names).unwrap();
+            columns.iter().map(|column| column.name).collect()
+        };
+        assert_eq!(of(None), ["ID"]);
+        assert_eq!(of(Some(&["+name".to_owned()])), ["ID", "NAME"]);
+        assert_eq!(of(Some(&["name".to_owned()])), ["NAME"]);
+        assert!(check(&TABLE, "+name").is_ok());
+        assert!(check(&TABLE, "+x").is_err());
+    }
+
+    #[test]
+    fn rows_are_sorted_by_value() {
+        let mut rows = [(10, "b"), (9, "c"), (100, "a")];
+        sort(&TABLE, "id", &mut rows).unwrap();
+        assert_eq!(rows.map(|row| row.0), [9, 10, 100]);
+        sort(&TABLE, "-id", &mut rows).unwrap();
+        assert_eq!(rows.map(|row| row.0), [100, 10, 9]);
+        sort(&TABLE, "NAME", &mut rows).unwrap();
+        assert_eq!(rows.map(|row| row.1), ["a", "b", "c"]);
+        assert!(sort(&TABLE, "x", &mut rows).is_err());
     }
 
     #[test]

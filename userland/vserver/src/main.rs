@@ -13,6 +13,7 @@ mod exit_codes;
 mod ipv4root;
 mod launch;
 mod port_holders;
+mod processes;
 mod server;
 
 use std::ffi::OsString;

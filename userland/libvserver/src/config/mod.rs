@@ -15,6 +15,8 @@ pub use fstab::Mount;
 pub use limits::Limit;
 pub use quote::assignment;
 pub use read::file;
+#[cfg(test)]
+pub(crate) use read::{try_mounts, try_text};
 pub use variables::find as find_variable;
 pub use variables::Variable;
 pub use variables::VARIABLES;

@@ -98,6 +98,31 @@ pub(super) fn parse_text(file: &str, text: &str) -> Result<Loaded, Fault> {
     reading.finish()
 }
 
+/// For fuzzing: any text is taken or refused, and what is taken is written so that it reads back the same.
+#[cfg(test)]
+pub(crate) fn try_text(text: &str) {
+    for shared in [false, true] {
+        let mut reading = Reading::default();
+        let _ = reading
+            .take("fuzz", text, shared)
+            .and_then(|()| reading.finish());
+    }
+    for one in parse::assignments(text).unwrap_or_default() {
+        let written = super::quote::assignment(&one.name, &one.value);
+        let read = parse::assignments(&written).expect(&written);
+        assert_eq!((&read[0].name, &read[0].value), (&one.name, &one.value));
+        assert_eq!(read.len(), 1);
+    }
+}
+
+/// For fuzzing.
+#[cfg(test)]
+pub(crate) fn try_mounts(text: &str) {
+    for mount in mounts_of("fuzz", text).unwrap_or_default() {
+        assert!(!mount.target.split('/').any(|part| part == ".."));
+    }
+}
+
 /// Several files, one after the other.
 #[derive(Default)]
 struct Reading {

@@ -271,6 +271,23 @@ fn busybox(guest: &Guest, seen: &Seen) -> Option<String> {
     (!started).then(|| format!("\"{}\" of /etc/inittab to be started", later[0].process))
 }
 
+/// For fuzzing.
+#[cfg(test)]
+pub(crate) fn try_inittab(bytes: &[u8]) {
+    let entries = inittab::parse(&String::from_utf8_lossy(bytes));
+    let _ = inittab::default_level(&entries);
+    for entry in &entries {
+        let _ = entry.is_of('2');
+    }
+}
+
+/// For fuzzing.
+#[cfg(test)]
+pub(crate) fn try_utmp(bytes: &[u8]) {
+    let records = utmp::records(bytes);
+    let _ = utmp::run_level(&records);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

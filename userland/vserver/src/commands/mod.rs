@@ -2,6 +2,7 @@
 
 //! The commands, one file each.
 
+pub(crate) mod attributes;
 pub(crate) mod barrier;
 pub(crate) mod capchroot;
 pub(crate) mod chbind;
@@ -15,8 +16,10 @@ pub(crate) mod several;
 pub(crate) mod vdu;
 pub(crate) mod vkill;
 pub(crate) mod vps;
+pub(crate) mod vpstree;
 pub(crate) mod vserver_stat;
 pub(crate) mod vservers;
+pub(crate) mod vtop;
 
 use crate::exit_codes::Style;
 

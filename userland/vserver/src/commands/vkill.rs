@@ -6,6 +6,8 @@ use super::Verb;
 use crate::cli::message;
 use crate::exit_codes;
 use crate::exit_codes::Style;
+use crate::server::Server;
+use anyhow::Context;
 use clap::Parser;
 use libvserver::error::Operation;
 use libvserver::helper;
@@ -18,6 +20,8 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io;
+use std::io::Write;
 use std::str::FromStr;
 
 /// Signal processes of any context
@@ -27,15 +31,29 @@ use std::str::FromStr;
 #[command(
     name = "vkill",
     max_term_width = 100,
-    override_usage = "vkill [-s SIGNAL | -SIGNAL] PID..."
+    override_usage = "vkill [-s SIGNAL | -SIGNAL] PID...\n       \
+                      vkill [-s SIGNAL | -SIGNAL] --server NAME...\n       \
+                      vkill -l"
 )]
 pub(crate) struct Vkill {
     /// The signal, by name or number; 0 only asks whether the process could be signalled
     #[arg(short, value_name = "SIGNAL", default_value = "TERM")]
     signal: SignalArg,
 
+    /// All processes of this vserver; may be repeated
+    #[arg(long = "server", value_name = "NAME")]
+    servers: Vec<String>,
+
+    /// List the signals
+    #[arg(short, conflicts_with_all = ["signal", "servers", "pids"])]
+    list: bool,
+
     /// The processes
-    #[arg(required = true, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(
+        required_unless_present_any = ["servers", "list"],
+        value_name = "PID",
+        value_parser = clap::value_parser!(i32).range(1..)
+    )]
     pids: Vec<i32>,
 }
 
@@ -80,6 +98,18 @@ impl Vkill {
         args
     }
 
+    /// The contexts of the vservers that are named; all must run, or nobody is signalled.
+    fn contexts(&self, device: &Device) -> anyhow::Result<Vec<i32>> {
+        let find = |name: &String| {
+            let running = Server::new(name)?.running(device)?;
+            let running = running.with_context(|| {
+                format!("the vserver {name} is not running; \"vserver list\" shows which are")
+            })?;
+            Ok(running.number)
+        };
+        self.servers.iter().map(find).collect()
+    }
+
     /// To processes of one context; one result each.
     fn send(
         &self,
@@ -116,10 +146,24 @@ fn send_here(pid: i32, signal: Option<Signal>) -> libvserver::Result<()> {
 
 impl Verb for Vkill {
     fn run(&self) -> anyhow::Result<u8> {
+        if self.list {
+            let mut out = io::stdout().lock();
+            for signal in Signal::iterator() {
+                let name = signal.as_str();
+                let name = name.strip_prefix("SIG").unwrap_or(name);
+                writeln!(out, "{:2} {name}", signal as i32)?;
+            }
+            return Ok(exit_codes::SUCCESS);
+        }
         let mut failures = Vec::new();
         let device = Device::open()?;
         let mut by_context: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
-        for (&pid, context) in self.pids.iter().zip(helper::contexts_of(&self.pids)?) {
+        let contexts = self.contexts(&device)?;
+        let of_pids = match self.pids.is_empty() {
+            true => Vec::new(),
+            false => helper::contexts_of(&self.pids)?,
+        };
+        for (&pid, context) in self.pids.iter().zip(of_pids) {
             match context {
                 Some(context) => by_context.entry(context).or_default().push(pid),
                 None => failures.push(Error::Kernel {
@@ -133,6 +177,11 @@ impl Verb for Vkill {
                 Ok(results) => failures.extend(results.into_iter().filter_map(Result::err)),
                 Err(error) => failures.push(error),
             }
+        }
+        for context in contexts {
+            let number = self.signal.0.map(|signal| signal as i32);
+            let sent = device.signal(context, uapi::SIGNAL_ALL, number);
+            failures.extend(sent.err());
         }
         // One process that cannot be signalled must not spare the others, so complaints come at the
         // end.

@@ -3,7 +3,14 @@
 //! `vps`: ps that sees every context.
 
 use super::Verb;
+use crate::columns;
+use crate::columns::Column;
+use crate::exit_codes;
 use crate::launch::LaunchError;
+use crate::processes;
+use crate::processes::Process;
+use crate::processes::Reader;
+use crate::processes::ROOT_NAME;
 use anyhow::Context;
 use clap::Parser;
 use libvserver::uapi::CONTEXT_ROOT;
@@ -19,27 +26,106 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::process::Stdio;
 
-/// What the root server is called.
-const ROOT_NAME: &str = "MAIN";
-
 /// Show the processes of every context
 ///
 /// Runs ps in context 1 and adds two columns after the PID: the number of the context and the name
-/// of the vserver. Only root in context 0 may.
+/// of the vserver. With --json or --no-legend before anything else, a table of its own, without ps. Only root in context 0
+/// may.
 #[derive(Debug, Parser)]
-#[command(name = "vps", max_term_width = 100, disable_help_flag = true)]
+#[command(
+    name = "vps",
+    max_term_width = 100,
+    disable_help_flag = true,
+    override_usage = "vps [ARGUMENTS OF ps]\n       vps [--json | --no-legend] [-o COLUMNS]",
+    after_help = columns::help(&TABLE)
+)]
 pub(crate) struct Vps {
     /// Print help
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
+
+    /// Print JSON, without ps
+    #[arg(long)]
+    json: bool,
+
+    /// Print the same table without its heading, without ps
+    #[arg(long, conflicts_with = "json")]
+    no_legend: bool,
 
     /// Options and arguments for ps
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }
 
+/// The table without ps.
+const TABLE: [Column<Process>; 9] = [
+    processes::PID,
+    processes::CTX,
+    processes::NAME,
+    processes::PPID,
+    processes::USER,
+    processes::TTY,
+    processes::STAT,
+    processes::TIME,
+    processes::COMMAND,
+];
+
+/// What may follow --json and --no-legend.
+#[derive(Debug, Parser)]
+#[command(name = "vps", max_term_width = 100, after_help = columns::help(&TABLE))]
+struct Own {
+    /// Print only these columns, in this order
+    #[arg(short, value_name = "COLUMNS", value_delimiter = ',', value_parser = column_name)]
+    output: Option<Vec<String>>,
+
+    /// Print JSON
+    #[arg(long, conflicts_with = "no_legend")]
+    json: bool,
+
+    /// Print no heading
+    #[arg(long)]
+    no_legend: bool,
+}
+
+fn column_name(name: &str) -> Result<String, String> {
+    columns::select(&TABLE, Some(&[name.to_owned()])).map(|_| name.to_owned())
+}
+
+impl Vps {
+    fn without_ps(&self) -> anyhow::Result<u8> {
+        let own = match Own::try_parse_from([&OsString::from("vps")].into_iter().chain(&self.args))
+        {
+            Ok(own) if self.json && own.no_legend || self.no_legend && own.json => {
+                anyhow::bail!(
+                    "--json has no heading that --no-legend could leave out; give one of them"
+                )
+            }
+            Ok(own) => own,
+            Err(error) => {
+                let _ = error.print();
+                return Ok(u8::try_from(error.exit_code()).unwrap_or(exit_codes::USAGE));
+            }
+        };
+        let columns = columns::select(&TABLE, own.output.as_deref()).map_err(anyhow::Error::msg)?;
+        let reader = Reader::new();
+        let spectator = Spectator::enter(Device::open()?)?;
+        let rows = reader.all(&spectator)?;
+        let mut out = io::stdout().lock();
+        if self.json {
+            columns::write_json(&mut out, &columns::to_json("processes", &columns, &rows))?;
+        } else {
+            columns::write_fitted(&mut out, &columns, &rows, false)?;
+        }
+        out.flush()?;
+        Ok(exit_codes::SUCCESS)
+    }
+}
+
 impl Verb for Vps {
     fn run(&self) -> anyhow::Result<u8> {
+        if self.json || self.no_legend {
+            return self.without_ps();
+        }
         let names = Names::load();
         let spectator = Spectator::enter(Device::open()?)?;
         let mut ps = Command::new("ps")
@@ -227,6 +313,16 @@ mod tests {
             })
         };
         String::from_utf8(decorate(text.as_bytes(), &Names::default(), contexts).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn our_options_stand_first() {
+        let parse = |line: &str| Vps::try_parse_from(line.split(' ')).unwrap();
+        let own = parse("vps --json -o pid,ctx");
+        assert!(own.json && own.args == ["-o", "pid,ctx"]);
+        let of_ps = parse("vps -ef --json");
+        assert!(!of_ps.json && of_ps.args == ["-ef", "--json"]);
+        assert!(Own::try_parse_from(["vps", "-o", "nope"]).is_err());
     }
 
     #[test]

@@ -10,9 +10,12 @@ use crate::duration;
 use crate::exit_codes;
 use anyhow::Context;
 use clap::Parser;
+use libvserver::process;
 use libvserver::spectator::Process;
+use libvserver::uapi;
 use libvserver::uapi::CONTEXT_ROOT;
 use libvserver::Device;
+use libvserver::Ipv4root;
 use libvserver::Names;
 use libvserver::Spectator;
 use nix::time::ClockId;
@@ -40,14 +43,30 @@ pub(crate) struct VserverStat {
     #[arg(long, conflicts_with = "json")]
     no_legend: bool,
 
-    /// Print only these columns, in this order
+    /// Print only these columns, in this order; with + before the first, these after the usual ones
     #[arg(short, value_name = "COLUMNS", value_delimiter = ',', value_parser = column_name)]
     output: Option<Vec<String>>,
+
+    /// Sort by this column; with - before it, the largest first
+    #[arg(long, value_name = "COLUMN", value_parser = sort_column, allow_hyphen_values = true)]
+    sort: Option<String>,
+
+    /// Only these vservers
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
 }
 
+/// Those that are shown when nobody says which.
+const USUAL: [&str; 8] = [
+    "CTX", "PROC", "VSZ", "RSS", "userTIME", "sysTIME", "UPTIME", "NAME",
+];
+
 fn column_name(name: &str) -> Result<String, String> {
-    let names = [name.to_owned()];
-    columns::select(&TABLE, Some(&names)).map(|_| name.to_owned())
+    columns::check(&TABLE, name)
+}
+
+fn sort_column(name: &str) -> Result<String, String> {
+    columns::sort(&TABLE, name, &mut []).map(|()| name.to_owned())
 }
 
 /// One context.
@@ -61,9 +80,46 @@ struct Row {
     system: Duration,
     up: Duration,
     name: String,
+    /// What the kernel tells of it; contexts 0 and 1 are not counted.
+    info: Option<uapi::ContextInfo>,
+    /// Who is in it.
+    pids: Vec<i32>,
+    addresses: Option<Vec<String>>,
+    proportional_kib: Option<u64>,
+    swapped_kib: Option<u64>,
+    read_kib: Option<u64>,
+    written_kib: Option<u64>,
 }
 
-const TABLE: [Column<Row>; 8] = [
+impl Row {
+    fn state(&self) -> &'static str {
+        match &self.info {
+            Some(info) if info.state != uapi::STATE_ALIVE => "ending",
+            _ => "running",
+        }
+    }
+
+    fn tasks(&self) -> Option<u32> {
+        self.info.map(|info| info.tasks)
+    }
+
+    fn limit(&self) -> Option<u64> {
+        let limit = self.info.map(|info| info.nproc_limit);
+        limit.filter(|&limit| limit > 0)
+    }
+
+    /// The sum over its processes; `None` when one of them is not known.
+    fn total(&self, of: impl Fn(i32) -> Option<u64>) -> Option<u64> {
+        self.pids.iter().map(|&pid| of(pid)).sum()
+    }
+}
+
+/// `-` is what the kernel does not tell, or what is not there.
+fn text<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+const TABLE: [Column<Row>; 16] = [
     Column {
         name: "CTX",
         width: 4,
@@ -127,6 +183,74 @@ const TABLE: [Column<Row>; 8] = [
         help: "name of the vserver",
         text: |row| row.name.clone(),
         json: |row| row.name.clone().into(),
+    },
+    Column {
+        name: "STATE",
+        width: 7,
+        align: Align::Left,
+        help: "running, or ending: nobody can enter it any more",
+        text: |row| row.state().to_owned(),
+        json: |row| row.state().into(),
+    },
+    Column {
+        name: "TASKS",
+        width: 5,
+        align: Align::Right,
+        help: "threads, zombies counted too, as the kernel counts them for the limit",
+        text: |row| text(row.tasks()),
+        json: |row| row.tasks().into(),
+    },
+    Column {
+        name: "LIMIT",
+        width: 5,
+        align: Align::Right,
+        help: "how many tasks the context may have, when that is fixed",
+        text: |row| text(row.limit()),
+        json: |row| row.limit().into(),
+    },
+    Column {
+        name: "ADDRESSES",
+        width: 15,
+        align: Align::Left,
+        help: "what it is confined to; all: it is not",
+        text: |row| {
+            row.addresses
+                .as_ref()
+                .map_or_else(|| "all".to_owned(), |all| all.join(","))
+        },
+        json: |row| row.addresses.clone().into(),
+    },
+    Column {
+        name: "PSS",
+        width: 6,
+        align: Align::Right,
+        help: "resident memory, what is shared counted by shares, kB; takes long",
+        text: |row| text(row.proportional_kib),
+        json: |row| row.proportional_kib.into(),
+    },
+    Column {
+        name: "SWAP",
+        width: 6,
+        align: Align::Right,
+        help: "memory of all of them that is in swap, kB",
+        text: |row| text(row.swapped_kib),
+        json: |row| row.swapped_kib.into(),
+    },
+    Column {
+        name: "READ",
+        width: 7,
+        align: Align::Right,
+        help: "what those that live had read from devices, kB",
+        text: |row| text(row.read_kib),
+        json: |row| row.read_kib.into(),
+    },
+    Column {
+        name: "WRITTEN",
+        width: 7,
+        align: Align::Right,
+        help: "what those that live had written to devices, kB",
+        text: |row| text(row.written_kib),
+        json: |row| row.written_kib.into(),
     },
 ];
 
@@ -200,6 +324,7 @@ fn sum_up(
                 .unwrap_or_else(|| units.duration(process.usage.start_ticks)),
         };
         row.processes += 1;
+        row.pids.push(process.pid);
         row.virtual_kib += units.kib(process.usage.virtual_pages);
         row.resident_kib += units.kib(process.usage.resident_pages);
         row.user += units.duration(process.usage.user_ticks);
@@ -209,21 +334,86 @@ fn sum_up(
     rows.into_values().collect()
 }
 
+/// What a context is confined to: its process 1, else the one of its processes that has been there longest. The host is
+/// confined to nothing, though some of its processes may be.
+fn addresses(spectator: &Spectator, row: &Row) -> anyhow::Result<Option<Vec<String>>> {
+    if row.context == CONTEXT_ROOT {
+        return Ok(None);
+    }
+    let init = row.info.map_or(0, |info| info.initpid);
+    let Some(pid) = Some(init)
+        .filter(|&pid| pid > 0)
+        .or_else(|| row.pids.first().copied())
+    else {
+        return Ok(None);
+    };
+    let list = |root: Ipv4root| root.addresses.iter().map(ToString::to_string).collect();
+    Ok(spectator.addresses(pid)?.map(list))
+}
+
+impl VserverStat {
+    /// The contexts of the vservers that are named.
+    fn wanted(&self, names: &Names) -> anyhow::Result<Vec<i32>> {
+        let find = |name: &String| {
+            names.context(name).with_context(|| {
+                format!("there is no running vserver \"{name}\"; see \"vserver list\"")
+            })
+        };
+        self.names.iter().map(find).collect()
+    }
+}
+
 impl Verb for VserverStat {
     fn run(&self) -> anyhow::Result<u8> {
         let names = Names::load();
         let spectator = Spectator::enter(Device::open()?)?;
         let processes = spectator.processes()?;
-        let made = spectator
+        let contexts: BTreeMap<i32, uapi::ContextInfo> = spectator
             .contexts()?
             .into_iter()
+            .map(|info| (info.context, info))
+            .collect();
+        let made = contexts
+            .values()
             .filter(|info| info.created_ns > 0)
             .map(|info| (info.context, Duration::from_nanos(info.created_ns)))
             .collect();
-        let rows = sum_up(&processes, &made, &names, Units::of_this_machine()?);
+        let mut rows = sum_up(&processes, &made, &names, Units::of_this_machine()?);
+        if !self.names.is_empty() {
+            let wanted = self.wanted(&names)?;
+            rows.retain(|row| wanted.contains(&row.context));
+        }
 
         let columns =
-            columns::select(&TABLE, self.output.as_deref()).map_err(anyhow::Error::msg)?;
+            columns::choose(&TABLE, &USUAL, self.output.as_deref()).map_err(anyhow::Error::msg)?;
+        let sort = self.sort.as_deref().unwrap_or_default();
+        let sort_name = sort.trim_start_matches('-');
+        let asked = |name: &str| {
+            columns.iter().any(|column| column.name == name) || sort_name.eq_ignore_ascii_case(name)
+        };
+        for row in &mut rows {
+            row.info = contexts
+                .get(&row.context)
+                .copied()
+                .filter(|info| info.context > uapi::CONTEXT_SPECTATOR);
+            if asked("ADDRESSES") {
+                row.addresses = addresses(&spectator, row)?;
+            }
+            if asked("PSS") {
+                row.proportional_kib = row.total(process::proportional_kib);
+            }
+            if asked("SWAP") {
+                row.swapped_kib = row.total(process::swapped_kib);
+            }
+            if asked("READ") || asked("WRITTEN") {
+                let kib = |bytes: u64| bytes / 1024;
+                row.read_kib = row.total(|pid| Some(process::transferred(pid)?.0)).map(kib);
+                row.written_kib = row.total(|pid| Some(process::transferred(pid)?.1)).map(kib);
+            }
+        }
+        if !sort.is_empty() {
+            columns::sort(&TABLE, sort, &mut rows).map_err(anyhow::Error::msg)?;
+        }
         let mut out = io::stdout().lock();
         if self.json {
             columns::write_json(&mut out, &columns::to_json("contexts", &columns, &rows))?;
@@ -270,7 +460,7 @@ mod tests {
 
     fn text(names: Option<&[String]>) -> String {
         let mut out = Vec::new();
-        let columns = columns::select(&TABLE, names).unwrap();
+        let columns = columns::choose(&TABLE, &USUAL, names).unwrap();
         columns::write_text(&mut out, &columns, &rows(), true).unwrap();
         String::from_utf8(out).unwrap()
     }

@@ -86,7 +86,7 @@ impl Told {
         }
     }
 
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         match bytes.split_first()? {
             (&OUTPUT, rest) => Some(Self::Output(rest.to_vec())),
             (&EVENT, rest) => serde_json::from_slice(rest).ok().map(Self::Event),
@@ -105,7 +105,7 @@ impl Asked {
         }
     }
 
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         match bytes.split_first()? {
             (&INPUT, rest) => Some(Self::Input(rest.to_vec())),
             (&REQUEST, rest) => serde_json::from_slice(rest).ok().map(Self::Request),

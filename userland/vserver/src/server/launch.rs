@@ -101,6 +101,14 @@ enum Report {
     Failed { message: String, code: u8 },
 }
 
+/// For fuzzing: a message of either side.
+#[cfg(test)]
+pub(super) fn try_message(bytes: &[u8]) {
+    let _ = serde_json::from_slice::<Order>(bytes);
+    let _ = serde_json::from_slice::<Report>(bytes);
+    let _ = serde_json::from_slice::<GoOn>(bytes);
+}
+
 /// What it waits for when it has told its context.
 #[derive(Debug, Serialize, Deserialize)]
 struct GoOn;

@@ -5,6 +5,8 @@
 pub(crate) mod channel;
 pub(crate) mod console_log;
 pub(crate) mod events;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod hook;
 pub(crate) mod keeper;
 pub(crate) mod launch;
