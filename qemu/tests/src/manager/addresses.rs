@@ -23,6 +23,9 @@ impl Device {
         let _ = run(&["/bin/ip", "link", "delete", name]);
         ip(&format!("link add {name} type dummy"))?;
         let device = Self(name);
+        // No address by itself, which would come a little later.
+        let generated = format!("/proc/sys/net/ipv6/conf/{name}/addr_gen_mode");
+        fs::write(generated, "1").map_err(words)?;
         ip(&format!("link set {name} up"))?;
         for address in addresses {
             ip(&format!("address add {address} dev {name}"))?;
@@ -36,7 +39,11 @@ impl Device {
         let mut found: Vec<String> = text
             .lines()
             .filter_map(|line| {
-                let words: Vec<&str> = line.split_whitespace().collect();
+                let words: Vec<&str> = line
+                    .trim_end_matches('\\')
+                    .split(['\\', ' '])
+                    .filter(|word| !word.is_empty())
+                    .collect();
                 let at = words.iter().position(|word| word.starts_with("inet"))?;
                 let label = words
                     .iter()
@@ -64,7 +71,6 @@ impl Drop for Device {
 fn on_devices() -> Outcome {
     with_vservers(|| {
         let device = Device::new("vsmgr", &["10.79.0.1/24", "10.79.0.9/24"])?;
-        let before = Machine::now()?;
         let web = Vserver::new(
             "web",
             "busybox",
@@ -72,6 +78,7 @@ fn on_devices() -> Outcome {
             "IPROOTDEV=vsmgr",
         )?;
         let db = Vserver::new("db", "busybox", "vsmgr:10.79.0.5/24 vsmgr:10.79.0.6", "")?;
+        let before = Machine::now()?;
         web.start(&[])?;
         let host = ["10.79.0.1/24", "10.79.0.9/24"];
         let with = |others: &[&str]| {
@@ -150,6 +157,7 @@ fn of_one_network() -> Outcome {
 fn wrong() -> Outcome {
     with_vservers(|| {
         let device = Device::new("vsmgr", &["10.79.0.1/24"])?;
+        let web = Vserver::new("web", "busybox", "", "")?;
         let before = Machine::now()?;
         for (address, said) in [
             (
@@ -161,7 +169,8 @@ fn wrong() -> Outcome {
                 "the address 10.79.0.1 is on vsmgr and not on lo; write vsmgr:10.79.0.1",
             ),
         ] {
-            let web = Vserver::new("web", "busybox", address, "")?;
+            let text = format!("IPROOT={address}\n");
+            fs::write(format!("{CONFIGURATION}/web.conf"), text).map_err(words)?;
             let (code, text) = web.command(&["start"])?;
             equal("code", code, 1)?;
             contains(&text, &[said])?;

@@ -39,8 +39,8 @@ fn events(event: &str) -> Vec<String> {
 
 fn order() -> Outcome {
     with_vservers(|| {
-        let before = Machine::now()?;
         let [last, first, same, other] = four()?;
+        let before = Machine::now()?;
         let said = ends(1, &["vservers", "status"])?;
         contains(&said, &["box-first stopped", "other     stopped"])?;
         let said = ends(0, &["vservers", "start"])?;
@@ -91,8 +91,8 @@ fn order() -> Outcome {
 
 fn several() -> Outcome {
     with_vservers(|| {
-        let before = Machine::now()?;
         let all = four()?;
+        let before = Machine::now()?;
         let said = ends(0, &["vserver", "box-f*", "other", "start"])?;
         contains(&said, &["box-first: started (", "other: started ("])?;
         let said = ends(1, &["vserver", "*", "running"])?;

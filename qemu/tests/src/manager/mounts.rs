@@ -99,6 +99,7 @@ fn wrong() -> Outcome {
             equal("code", ended, code)?;
         }
         // The planted link is found by the kernel, whatever was there when the file was read.
+        fs::remove_dir(vserver.root.join("data")).map_err(words)?;
         std::os::unix::fs::symlink("/etc", vserver.root.join("data")).map_err(words)?;
         fs::write(&file, "/tmp /data none bind\n").map_err(words)?;
         let (ended, text) = vserver.command(&["start"])?;

@@ -65,7 +65,7 @@ fn configuration() -> Outcome {
         };
         for words in [
             &["IPROOT", "10.77.0.5", "/etc/vservers/old.conf:6"][..],
-            &["S_FLAGS", "lock", "nproc", "/etc/vservers/old.conf:15"],
+            &["S_FLAGS", "lock", "nproc", "/etc/vservers/old.conf:16"],
             &["STOP_TIMEOUT", "7", "/etc/vservers.conf:1"],
             &["START_TIMEOUT", "120", "default"],
             &["#", "Description:", "a", "server", "of", "2002"],
@@ -88,7 +88,7 @@ fn configuration() -> Outcome {
         equal(
             "a line",
             before["variables"]["S_FLAGS"]["line"].as_u64(),
-            Some(15),
+            Some(16),
         )?;
         let conf = ends(0, &["vserver", "old", "show", "--conf"])?;
         let conf = conf.split("vserver: warning").next().unwrap_or_default();

@@ -107,6 +107,9 @@ impl Server {
     pub(crate) fn must_have_configuration(&self) -> anyhow::Result<()> {
         let file = config::file(&self.name);
         if !file.exists() {
+            if let Some(left) = trees::leftover(&self.name) {
+                bail!("there is no vserver {}: {left}", self.name);
+            }
             bail!(
                 "there is no vserver {}: no {}; \"vserver list\" lists them, \"vserver {0} build\" makes one",
                 self.name,

@@ -143,6 +143,8 @@ impl Start {
                     last.join("\n    ")
                 ),
                 Some(Told::Event(Event::Failed { message })) => {
+                    // Its last hook and its addresses are seen to before it is gone.
+                    while channel::hear(socket)?.is_some() {}
                     bail!("{name} cannot be started: {message}")
                 }
                 Some(Told::Event(Event::Ended { how })) => bail!("{name} has ended: {how}"),
