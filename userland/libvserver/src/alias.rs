@@ -230,7 +230,8 @@ impl Aliases {
     fn write(&self, name: &str, wanted: &[Alias]) -> Result<(), Fault> {
         let path = self.file(name);
         let new = self.folder.join(format!("{name}.{EXTENSION}.new"));
-        let text: String = wanted.iter().map(|alias| format!("{alias}\n")).collect();
+        let lines: Vec<String> = wanted.iter().map(Alias::to_string).collect();
+        let text = lines.join("\n");
         fs::write(&new, text)
             .and_then(|()| fs::rename(&new, &path))
             .map_err(|error| Fault::Files(path, error))

@@ -246,10 +246,11 @@ mod tests {
 
     #[test]
     fn an_empty_value_is_the_default() {
-        let all: String = super::super::VARIABLES
+        let all: Vec<String> = super::super::VARIABLES
             .iter()
             .map(|variable| format!("{}=\n", variable.name))
             .collect();
+        let all = all.concat();
         let set = "S_CAPS=CAP_NET_RAW\nPRIORITY=1\nONBOOT=yes\nINIT=/x\nCONSOLE_LOG_SIZE=5000\n";
         let loaded = read("", &format!("{set}{all}")).unwrap();
         assert_eq!(loaded.config, Config::default());
@@ -258,16 +259,11 @@ mod tests {
 
     #[test]
     fn defaults_as_the_table_has_them() {
-        let all: String = super::super::VARIABLES
+        let all: Vec<String> = super::super::VARIABLES
             .iter()
-            .map(|variable| {
-                format!(
-                    "{}\n",
-                    super::super::assignment(variable.name, variable.default)
-                )
-            })
+            .map(|variable| super::super::assignment(variable.name, variable.default))
             .collect();
-        assert_eq!(read("", &all).unwrap().config, Config::default());
+        assert_eq!(read("", &all.join("\n")).unwrap().config, Config::default());
     }
 
     #[test]

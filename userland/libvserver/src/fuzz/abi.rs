@@ -63,7 +63,7 @@ pub(super) fn check(bytes: &[u8]) {
 }
 
 fn entering(asked: uapi::Enter, bits: u8) {
-    let bit = |number: u8| bits >> number & 1 == 1;
+    let bit = |number: u8| (bits >> number) & 1 == 1;
     let caller = Caller {
         context: asked.options as i32,
         flags: asked.caps_drop as u32,

@@ -62,9 +62,10 @@ fn hash<D: Digest>(
         hash.update(&buffer[..read]);
         step()?;
     }
-    Ok(hash
+    let digits: Vec<String> = hash
         .finalize()
         .iter()
         .map(|byte| format!("{byte:02x}"))
-        .collect())
+        .collect();
+    Ok(digits.concat())
 }

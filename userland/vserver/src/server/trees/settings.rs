@@ -186,9 +186,11 @@ fn body(values: &BTreeMap<String, String>) -> String {
     let place = |name: &str| VARIABLES.iter().position(|variable| variable.name == name);
     let mut all: Vec<_> = values.iter().collect();
     all.sort_by_key(|(name, _)| place(name).unwrap_or(usize::MAX));
-    all.iter()
+    let lines: Vec<String> = all
+        .iter()
         .map(|(name, value)| format!("{}\n", assignment(name, value)))
-        .collect()
+        .collect();
+    lines.concat()
 }
 
 /// Checks a text by the parser that will read it; what has no effect is wrong too.
