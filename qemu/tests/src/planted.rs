@@ -109,8 +109,11 @@ impl Host {
     }
 }
 
+/// Something that a vserver plants: what it is, and how it is made in its root.
+type Planted<'a> = (&'a str, &'a dyn Fn(&Path) -> Outcome);
+
 /// Does every command with what one function plants.
-fn with(planted: &[(&str, &dyn Fn(&Path) -> Outcome)]) -> Outcome {
+fn with(planted: &[Planted<'_>]) -> Outcome {
     for (what, plant) in planted {
         let one = || {
             with_vservers(|| {

@@ -98,11 +98,7 @@ fn on_devices() -> Outcome {
         // At once, also that of IPv6.
         let inside = web.exec(&["sh", "-c", "ip -o address | grep -c vsmgr"])?;
         equal("seen inside", inside.as_str(), "3")?;
-        web.exec(&[
-            "sh",
-            "-c",
-            "nc -l -s fd79::5 -p 4000 </dev/null >/dev/null & sleep 1; kill $!",
-        ])?;
+        web.exec(&["sh", "-c", "httpd -f -p [fd79::5]:4000 & sleep 1; kill $!"])?;
         db.start(&[])?;
         equal(
             "with both",
