@@ -12,6 +12,8 @@ mod duration;
 mod exit_codes;
 mod ipv4root;
 mod launch;
+#[cfg(any(test, feature = "pages"))]
+mod pages;
 mod port_holders;
 mod processes;
 mod server;
@@ -32,7 +34,24 @@ fn main() -> ExitCode {
         Some(server::launch::ARGUMENT) => server::launch::serve(),
         Some(server::keeper::ARGUMENT) => server::keeper::serve(text(2), text(3)),
         Some(server::watch::ARGUMENT) => server::watch::serve(text(2)),
+        #[cfg(feature = "pages")]
+        Some(pages::ARGUMENT) => written(args.get(2)),
         _ => cli::run(args),
     };
     ExitCode::from(code)
+}
+
+#[cfg(feature = "pages")]
+fn written(directory: Option<&OsString>) -> u8 {
+    let Some(directory) = directory else {
+        eprintln!("vserver: {} needs a directory", pages::ARGUMENT);
+        return exit_codes::USAGE;
+    };
+    match pages::write(directory.as_ref()) {
+        Ok(()) => exit_codes::SUCCESS,
+        Err(error) => {
+            eprintln!("vserver: {}", cli::message(&error));
+            exit_codes::FAILURE
+        }
+    }
 }
