@@ -70,17 +70,17 @@ impl Drop for Device {
 
 fn on_devices() -> Outcome {
     with_vservers(|| {
-        let device = Device::new("vsmgr", &["10.79.0.1/24", "10.79.0.9/24"])?;
+        let device = Device::new("vsmgr", &["10.81.0.1/24", "10.81.0.9/24"])?;
         let web = Vserver::new(
             "web",
             "busybox",
-            "vsmgr:10.79.0.5/24 fd79::5/64 10.79.0.9/24",
+            "vsmgr:10.81.0.5/24 fd81::5/64 10.81.0.9/24",
             "IPROOTDEV=vsmgr",
         )?;
-        let db = Vserver::new("db", "busybox", "vsmgr:10.79.0.5/24 vsmgr:10.79.0.6", "")?;
+        let db = Vserver::new("db", "busybox", "vsmgr:10.81.0.5/24 vsmgr:10.81.0.6", "")?;
         let before = Machine::now()?;
         web.start(&[])?;
-        let host = ["10.79.0.1/24", "10.79.0.9/24"];
+        let host = ["10.81.0.1/24", "10.81.0.9/24"];
         let with = |others: &[&str]| {
             let mut all: Vec<String> = [&host[..], others]
                 .concat()
@@ -93,27 +93,27 @@ fn on_devices() -> Outcome {
         equal(
             "with one",
             device.addresses(),
-            with(&["10.79.0.5/24 vsmgr:web", "fd79::5/64"]),
+            with(&["10.81.0.5/24 vsmgr:web", "fd81::5/64"]),
         )?;
         // At once, also that of IPv6.
         let inside = web.exec(&["sh", "-c", "ip -o address | grep -c vsmgr"])?;
         equal("seen inside", inside.as_str(), "3")?;
-        web.exec(&["sh", "-c", "httpd -f -p [fd79::5]:4000 & sleep 1; kill $!"])?;
+        web.exec(&["sh", "-c", "httpd -f -p [fd81::5]:4000 & sleep 1; kill $!"])?;
         db.start(&[])?;
         equal(
             "with both",
             device.addresses(),
             with(&[
-                "10.79.0.5/24 vsmgr:web",
-                "10.79.0.6/32 vsmgr:db",
-                "fd79::5/64",
+                "10.81.0.5/24 vsmgr:web",
+                "10.81.0.6/32 vsmgr:db",
+                "fd81::5/64",
             ]),
         )?;
         web.stop(&[])?;
         equal(
             "what the other one needs",
             device.addresses(),
-            with(&["10.79.0.5/24 vsmgr:web", "10.79.0.6/32 vsmgr:db"]),
+            with(&["10.81.0.5/24 vsmgr:web", "10.81.0.6/32 vsmgr:db"]),
         )?;
         // A reboot keeps them, and a keeper that is killed leaves them until somebody stops what runs.
         db.reboots(&["reboot"])?;
@@ -131,13 +131,13 @@ fn on_devices() -> Outcome {
 fn of_one_network() -> Outcome {
     with_vservers(|| {
         let device = Device::new("vsmgr", &[])?;
-        let one = Vserver::new("one", "busybox", "vsmgr:10.79.0.5/24", "")?;
-        let two = Vserver::new("two", "busybox", "vsmgr:10.79.0.6/24", "")?;
+        let one = Vserver::new("one", "busybox", "vsmgr:10.81.0.5/24", "")?;
+        let two = Vserver::new("two", "busybox", "vsmgr:10.81.0.6/24", "")?;
         one.start(&[])?;
         two.start(&[])?;
-        ip("address add 10.79.0.7/24 dev vsmgr")?;
+        ip("address add 10.81.0.7/24 dev vsmgr")?;
         one.stop(&[])?;
-        let left = ["10.79.0.6/24 vsmgr:two", "10.79.0.7/24"]
+        let left = ["10.81.0.6/24 vsmgr:two", "10.81.0.7/24"]
             .map(str::to_string)
             .to_vec();
         equal("those that stay", device.addresses(), Ok(left))?;
@@ -145,24 +145,24 @@ fn of_one_network() -> Outcome {
         equal(
             "the host's own",
             device.addresses(),
-            Ok(vec!["10.79.0.7/24".to_string()]),
+            Ok(vec!["10.81.0.7/24".to_string()]),
         )
     })
 }
 
 fn wrong() -> Outcome {
     with_vservers(|| {
-        let device = Device::new("vsmgr", &["10.79.0.1/24"])?;
+        let device = Device::new("vsmgr", &["10.81.0.1/24"])?;
         let web = Vserver::new("web", "busybox", "", "")?;
         let before = Machine::now()?;
         for (address, said) in [
             (
-                "vsnone:10.79.0.5",
-                "/etc/vservers/web.conf: there is no device vsnone for the address 10.79.0.5",
+                "vsnone:10.81.0.5",
+                "/etc/vservers/web.conf: there is no device vsnone for the address 10.81.0.5",
             ),
             (
-                "lo:10.79.0.1",
-                "the address 10.79.0.1 is on vsmgr and not on lo; write vsmgr:10.79.0.1",
+                "lo:10.81.0.1",
+                "the address 10.81.0.1 is on vsmgr and not on lo; write vsmgr:10.81.0.1",
             ),
         ] {
             let text = format!("IPROOT={address}\n");
@@ -174,7 +174,7 @@ fn wrong() -> Outcome {
         equal(
             "untouched",
             device.addresses(),
-            Ok(vec!["10.79.0.1/24".to_string()]),
+            Ok(vec!["10.81.0.1/24".to_string()]),
         )?;
         before.until_again()
     })
