@@ -14,6 +14,7 @@ mod device;
 mod escape;
 mod fakeinit;
 mod filesystem;
+mod first_hour;
 mod fixture;
 mod inet;
 mod init;
@@ -92,6 +93,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         init::TESTS,
         manager::TESTS,
         trees::TESTS,
+        first_hour::TESTS,
         limits::TESTS,
         scale::TESTS,
         module::TESTS,

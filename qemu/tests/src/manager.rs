@@ -14,7 +14,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-mod addresses;
+pub(crate) mod addresses;
 mod boot;
 mod hooks;
 mod killed;

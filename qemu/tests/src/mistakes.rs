@@ -61,7 +61,7 @@ fn rows() -> Result<Vec<Row>, String> {
 }
 
 /// Whether a text is as the document says; `…` is anything.
-fn is_like(text: &str, pattern: &str) -> bool {
+pub(crate) fn is_like(text: &str, pattern: &str) -> bool {
     let mut parts = pattern.split('…');
     let Some(mut left) = text.strip_prefix(parts.next().unwrap_or_default()) else {
         return false;

@@ -50,7 +50,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const PROMPT: &str = "ready> ";
 
 /// The keyboard and the screen, and who has been started on them.
-struct Terminal {
+pub(crate) struct Terminal {
     master: PtyMaster,
     leader: Pid,
     /// What has been shown and not been looked for yet.
@@ -58,8 +58,8 @@ struct Terminal {
 }
 
 impl Terminal {
-    /// Starts a program, with the Debian file system as its root.
-    fn new(program: &[&str]) -> Result<Self, String> {
+    /// Starts a program.
+    pub(crate) fn new(program: &[&str]) -> Result<Self, String> {
         let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC);
         let master = master.map_err(words)?;
         grantpt(&master).map_err(words)?;
@@ -108,14 +108,14 @@ impl Terminal {
     }
 
     /// Presses keys.
-    fn press(&self, keys: &str) -> Outcome {
+    pub(crate) fn press(&self, keys: &str) -> Outcome {
         write(&self.master, keys.as_bytes())
             .map(drop)
             .map_err(words)
     }
 
     /// Waits until something is shown, and takes all until then.
-    fn until(&mut self, what: &str) -> Result<String, String> {
+    pub(crate) fn until(&mut self, what: &str) -> Result<String, String> {
         let start = Instant::now();
         loop {
             if let Some(at) = self.shown.find(what) {
@@ -133,6 +133,19 @@ impl Terminal {
                 Ok(length) => self.shown += &String::from_utf8_lossy(&room[..length]),
                 Err(errno) => return Err(format!("no {what:?} but {errno}: {:?}", self.shown)),
             }
+        }
+    }
+
+    /// What it shows until it ends, and the code that it ends with.
+    pub(crate) fn to_its_end(mut self) -> Result<(String, i32), String> {
+        let mut room = [0; 4096];
+        // Nobody has the terminal open any more: EIO.
+        while let Ok(length) = read(&self.master, &mut room) {
+            self.shown += &String::from_utf8_lossy(&room[..length]);
+        }
+        match end_of(self.leader)? {
+            WaitStatus::Exited(_, code) => Ok((self.shown, code)),
+            other => Err(format!("{other:?}: {:?}", self.shown)),
         }
     }
 

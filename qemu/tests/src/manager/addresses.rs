@@ -16,10 +16,10 @@ fn ip(line: &str) -> Result<String, String> {
 }
 
 /// A device for the test alone, gone when dropped.
-struct Device(&'static str);
+pub(crate) struct Device(&'static str);
 
 impl Device {
-    fn new(name: &'static str, addresses: &[&str]) -> Result<Self, String> {
+    pub(crate) fn new(name: &'static str, addresses: &[&str]) -> Result<Self, String> {
         let _ = run(&["/bin/ip", "link", "delete", name]);
         ip(&format!("link add {name} type dummy"))?;
         let device = Self(name);
