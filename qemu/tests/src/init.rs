@@ -272,14 +272,14 @@ impl Vserver {
     }
 
     /// The processes with this in their command.
-    fn pids(&self, command: &str) -> Result<Vec<i32>, String> {
+    pub(crate) fn pids(&self, command: &str) -> Result<Vec<i32>, String> {
         let found = self.processes()?;
         let named = found.iter().filter(|shown| shown.command.contains(command));
         Ok(named.map(|shown| shown.pid).collect())
     }
 
     /// The one process with this in its command.
-    fn pid(&self, command: &str) -> Result<i32, String> {
+    pub(crate) fn pid(&self, command: &str) -> Result<i32, String> {
         let mut pid = 0;
         until(&format!("there is one {command}"), || {
             let found = self.pids(command)?;

@@ -17,6 +17,7 @@ use std::{
 pub(crate) mod addresses;
 mod boot;
 mod hooks;
+mod inside;
 mod killed;
 mod mounts;
 mod shown;
@@ -33,6 +34,12 @@ pub const TESTS: &[Test] = &[
     boot::SEVERAL,
     killed::START_AND_STOP,
     killed::KEEPER,
+    inside::ENTER,
+    inside::AHEAD,
+    inside::STREAMS,
+    inside::SIGNALS,
+    inside::CODES,
+    inside::CONSOLE,
     shown::CONFIGURATION_OF_ONE,
     shown::EDITED,
     shown::LOGS_OF_ONE,

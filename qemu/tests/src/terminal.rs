@@ -136,6 +136,16 @@ impl Terminal {
         }
     }
 
+    /// Signals who has been started on it.
+    pub(crate) fn signal(&self, signal: Signal) -> Outcome {
+        nix::sys::signal::kill(self.leader, signal).map_err(words)
+    }
+
+    /// The side of the keyboard and the screen.
+    pub(crate) fn master(&self) -> &PtyMaster {
+        &self.master
+    }
+
     /// What it shows until it ends, and the code that it ends with.
     pub(crate) fn to_its_end(mut self) -> Result<(String, i32), String> {
         let mut room = [0; 4096];
@@ -149,16 +159,16 @@ impl Terminal {
         }
     }
 
-    /// Types a command and takes what it shows.
-    fn run(&mut self, command: &str) -> Result<String, String> {
+    /// Types a command and takes what it shows, to the next prompt.
+    pub(crate) fn run(&mut self, command: &str, prompt: &str) -> Result<String, String> {
         self.press(&format!("{command}\n"))?;
-        self.until(PROMPT)
+        self.until(prompt)
     }
 
     /// A number that the shell computes.
     fn value(&mut self, expression: &str) -> Result<i32, String> {
         // What is typed is shown, too, so what comes out must look different.
-        let said = self.run(&format!("echo \"<\"{expression}\">\""))?;
+        let said = self.run(&format!("echo \"<\"{expression}\">\""), PROMPT)?;
         let words = || {
             let (_, rest) = said.rsplit_once('<')?;
             rest.split_once('>')?.0.parse().ok()
@@ -189,7 +199,7 @@ impl Terminal {
         })
     }
 
-    fn resize(&self, rows: u16, columns: u16) -> Outcome {
+    pub(crate) fn resize(&self, rows: u16, columns: u16) -> Outcome {
         let mut size = [rows, columns, 0, 0];
         ioctl(&self.master, libc::TIOCSWINSZ as u32, &mut size)
             .map(drop)
@@ -291,10 +301,10 @@ fn job_control(mut terminal: Terminal) -> Outcome {
     terminal.until("Stopped")?;
     terminal.until(PROMPT)?;
     equal("keys go to the shell", terminal.foreground()?, shell)?;
-    let jobs = terminal.run("jobs")?;
+    let jobs = terminal.run("jobs", PROMPT)?;
     ensure(&format!("stopped: {jobs:?}"), jobs.contains("Stopped"))?;
-    terminal.run("bg")?;
-    let jobs = terminal.run("jobs")?;
+    terminal.run("bg", PROMPT)?;
+    let jobs = terminal.run("jobs", PROMPT)?;
     ensure(&format!("running: {jobs:?}"), jobs.contains("Running"))?;
     terminal.begin("fg")?;
     equal("keys go to the job", terminal.foreground()?, job)?;
@@ -304,24 +314,26 @@ fn job_control(mut terminal: Terminal) -> Outcome {
     terminal.begin("fg %1")?;
     terminal.press("\x03")?;
     terminal.until(PROMPT)?;
-    let jobs = terminal.run("jobs")?;
+    let jobs = terminal.run("jobs", PROMPT)?;
     ensure(&format!("gone: {jobs:?}"), !jobs.contains("sleep"))
 }
 
 /// SIGTTIN and SIGTTOU.
 fn background(mut terminal: Terminal) -> Outcome {
     let stopped = |terminal: &mut Terminal, state: &str| {
-        until(state, || Ok(terminal.run("jobs -l")?.contains(state)))
+        until(state, || {
+            Ok(terminal.run("jobs -l", PROMPT)?.contains(state))
+        })
     };
-    terminal.run("cat /dev/tty &")?;
+    terminal.run("cat /dev/tty &", PROMPT)?;
     stopped(&mut terminal, "tty input")?;
     terminal.begin("fg")?;
     terminal.press("a line\n")?;
     terminal.until("a line\r\na line\r\n")?;
     terminal.press("\x04")?;
     terminal.until(PROMPT)?;
-    terminal.run("stty tostop")?;
-    terminal.run("printf 'o%s\\n' ut &")?;
+    terminal.run("stty tostop", PROMPT)?;
+    terminal.run("printf 'o%s\\n' ut &", PROMPT)?;
     stopped(&mut terminal, "tty output")?;
     terminal.press("fg\n")?;
     terminal.until("out\r\n")?;
@@ -346,7 +358,7 @@ fn resize(mut terminal: Terminal) -> Outcome {
 }
 
 fn settings(mut terminal: Terminal) -> Outcome {
-    let own = terminal.run("tty; [ -t 0 ] && echo it is one")?;
+    let own = terminal.run("tty; [ -t 0 ] && echo it is one", PROMPT)?;
     ensure(&format!("{own:?}"), own.contains("it is one\r\n"))?;
     terminal.press("stty -echo; read word; stty echo; echo \"$word\" | tr a-z A-Z\n")?;
     terminal.until("\r\n")?;
@@ -359,8 +371,11 @@ fn settings(mut terminal: Terminal) -> Outcome {
     ensure(&format!("{shown:?}"), !shown.contains("secret"))?;
     terminal.until(PROMPT)?;
     // What opens the terminal by name, in whatever way.
-    terminal.run("exec 3>/dev/tty; echo one >&3; echo two >/dev/stderr; exec 3>&-")?;
-    let name = terminal.run("echo three >$(tty) && echo done")?;
+    terminal.run(
+        "exec 3>/dev/tty; echo one >&3; echo two >/dev/stderr; exec 3>&-",
+        PROMPT,
+    )?;
+    let name = terminal.run("echo three >$(tty) && echo done", PROMPT)?;
     ensure(
         &format!("{name:?}"),
         name.contains("\nthree\r") && name.contains("\ndone\r"),
@@ -368,7 +383,7 @@ fn settings(mut terminal: Terminal) -> Outcome {
 }
 
 fn end_of_file(mut terminal: Terminal) -> Outcome {
-    terminal.run("false")?;
+    terminal.run("false", PROMPT)?;
     terminal.press("\x04")?;
     terminal.until("exit")?;
     // Its last status is handed on by chcontext.
@@ -381,7 +396,7 @@ fn hang_up(mut terminal: Terminal) -> Outcome {
     let hears = |who: &str| {
         format!("bash -c 'trap \"echo {who} >>/tmp/heard; exit\" HUP; echo be\"\"gun; while :; do sleep 0.1; done'")
     };
-    terminal.run("setsid sleep 1000 &")?;
+    terminal.run("setsid sleep 1000 &", PROMPT)?;
     terminal.press(&format!("{} &\n", hears("behind")))?;
     terminal.until("begun")?;
     terminal.begin(&hears("before"))?;
@@ -407,7 +422,7 @@ fn hang_up(mut terminal: Terminal) -> Outcome {
 fn made_inside(mut terminal: Terminal) -> Outcome {
     terminal.begin("script -qc 'bash --norc --noprofile -i' /dev/null")?;
     terminal.until(PROMPT)?;
-    let inner = terminal.run("tty")?;
+    let inner = terminal.run("tty", PROMPT)?;
     ensure(&format!("{inner:?}"), inner.contains("\n/dev/pts/"))?;
     // The outer terminal hands keys through, and the inner one makes signals of them.
     terminal.stay()?;

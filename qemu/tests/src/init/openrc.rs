@@ -29,11 +29,15 @@ fn boot() -> Outcome {
         equal("services that have crashed", (code, failed.trim()), (1, ""))?;
         vserver.respawns("getty")?;
         let cron = vserver.pid("/usr/sbin/cron")?;
-        vserver.exec(&["rc-service", "cron", "restart"])?;
+        vserver.good(&["service", "cron", "restart"])?;
         ensure(
             "cron is the old one",
             vserver.pid("/usr/sbin/cron")? != cron,
         )?;
+        vserver.good(&["chkconfig", "cron", "off"])?;
+        equal("is it on", vserver.command(&["chkconfig", "cron"])?.0, 1)?;
+        vserver.good(&["chkconfig", "cron", "on"])?;
+        equal("is it on", vserver.command(&["chkconfig", "cron"])?.0, 0)?;
         vserver.exec(&["openrc", "nonetwork"])?;
         equal(
             "cron in another level",

@@ -38,11 +38,37 @@ fn boot() -> Outcome {
         let terminals = vserver.exec(&["ps", "-e", "-o", "tty,args"])?;
         contains(&terminals, &["console  /sbin/getty"])?;
         let cron = vserver.pid("/usr/sbin/cron")?;
-        contains(&vserver.exec(&["service", "cron", "restart"])?, &["cron"])?;
+        contains(&vserver.good(&["service", "cron", "restart"])?, &["cron"])?;
         ensure(
             "cron is the old one",
             vserver.pid("/usr/sbin/cron")? != cron,
         )?;
+        // Its services, from outside, by what is found inside.
+        let all = vserver.good(&["chkconfig", "--list"])?;
+        let line = |on: &str| {
+            format!("cron           \t0:off\t1:off\t2:{on}\t3:{on}\t4:{on}\t5:{on}\t6:off\n")
+        };
+        contains(
+            &all,
+            &[&line("on"), "ssh            \t", "nginx          \t"],
+        )?;
+        equal("is it on", vserver.command(&["chkconfig", "cron"])?.0, 0)?;
+        vserver.good(&["chkconfig", "cron", "off"])?;
+        equal("is it on", vserver.command(&["chkconfig", "cron"])?.0, 1)?;
+        equal(
+            "off",
+            vserver.good(&["chkconfig", "--list", "cron"]),
+            Ok(line("off")),
+        )?;
+        vserver.good(&["chkconfig", "cron", "on"])?;
+        equal(
+            "on",
+            vserver.good(&["chkconfig", "--list", "cron"]),
+            Ok(line("on")),
+        )?;
+        let (code, said) = vserver.command(&["service", "nosuch", "start"])?;
+        equal("a service that is not there", code, 125)?;
+        contains(&said, &["there is no service nosuch inside", "cron"])?;
         vserver.exec(&["update-rc.d", "cron", "disable", "3"])?;
         vserver.exec(&["telinit", "3"])?;
         until("cron has gone with the run level", || {
