@@ -142,7 +142,7 @@ fn at_a_terminal(command: &str, typed: &[&str]) -> Result<(String, i32), String>
         text += &terminal.until(PROMPT)?;
         terminal.press(&format!("{line}\n"))?;
     }
-    let (rest, status) = terminal.to_its_end()?;
+    let (rest, status) = terminal.until_its_end()?;
     // busybox asks where the cursor is.
     let text = (text + &rest).replace('\r', "").replace("\x1b[6n", "");
     Ok((text, status))

@@ -147,7 +147,7 @@ impl Terminal {
     }
 
     /// What it shows until it ends, and the code that it ends with.
-    pub(crate) fn to_its_end(mut self) -> Result<(String, i32), String> {
+    pub(crate) fn until_its_end(mut self) -> Result<(String, i32), String> {
         let mut room = [0; 4096];
         // Nobody has the terminal open any more: EIO.
         while let Ok(length) = read(&self.master, &mut room) {

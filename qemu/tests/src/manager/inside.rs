@@ -77,7 +77,7 @@ fn enter() -> Outcome {
         contains(&types(&mut terminal, "jobs")?, &["Stopped"])?;
         types(&mut terminal, "kill %1; fg")?;
         terminal.press("exit 5\n")?;
-        let (_, code) = terminal.to_its_end()?;
+        let (_, code) = terminal.until_its_end()?;
         equal("the code", code, 5)?;
 
         // As a user of the vserver.
@@ -93,7 +93,7 @@ fn enter() -> Outcome {
             "x\n",
         )?;
         terminal.press("\x04")?;
-        equal("the code", terminal.to_its_end()?.1, 0)?;
+        equal("the code", terminal.until_its_end()?.1, 0)?;
 
         // Killed from outside: the shell inside is hung up, and the terminal as it was.
         let mut terminal = Terminal::new(&["vserver", "box", "enter"])?;
@@ -108,7 +108,7 @@ fn enter() -> Outcome {
             .local_flags
             .contains(LocalFlags::ICANON | LocalFlags::ECHO);
         ensure("the terminal is as it was", canonical)?;
-        terminal.to_its_end()?;
+        terminal.until_its_end()?;
 
         // Without a terminal there is none.
         let said = piped(&["vserver", "box", "enter"], b"hostname; tty; exit 9\n")?;
@@ -138,8 +138,13 @@ fn typed_ahead() -> Outcome {
         let lines = terminal.until("done\r\n")?;
         contains(&lines, &["1000\r\n"])?;
         terminal.until(PROMPT)?;
+        // Keys come through while it shows more than can be shown.
+        terminal.press("yes\n")?;
+        terminal.until("y\r\ny\r\ny\r\n")?;
+        terminal.press("\x03")?;
+        terminal.until(PROMPT)?;
         terminal.press("exit\n")?;
-        terminal.to_its_end()?;
+        terminal.until_its_end()?;
         vserver.stop(&[])
     })
 }
@@ -311,13 +316,13 @@ fn console() -> Outcome {
         })?;
         // Ctrl-] leaves, and the vserver goes on.
         one.press("\x1d")?;
-        let (said, code) = one.to_its_end()?;
+        let (said, code) = one.until_its_end()?;
         equal("the code", code, 0)?;
         contains(&said, &["[detached]"])?;
         equal("it runs", vserver.running(), Ok(true))?;
         // Who stays sees the end.
         two.press("poweroff\n")?;
-        let (said, code) = two.to_its_end()?;
+        let (said, code) = two.until_its_end()?;
         equal("the code", code, 0)?;
         contains(&said, &["[it has ended: powered off]"])
     })

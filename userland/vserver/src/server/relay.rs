@@ -73,22 +73,3 @@ pub(crate) fn show(bytes: &[u8]) -> io::Result<()> {
     out.write_all(bytes)?;
     out.flush()
 }
-
-/// All bytes, also to a terminal that does not take them at once.
-pub(crate) fn pass_on(to: impl AsFd, mut bytes: &[u8]) -> nix::Result<()> {
-    use nix::errno::Errno;
-    use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-    while !bytes.is_empty() {
-        match nix::unistd::write(&to, bytes) {
-            Ok(length) => bytes = &bytes[length..],
-            Err(Errno::EAGAIN | Errno::EINTR) => {
-                poll(
-                    &mut [PollFd::new(to.as_fd(), PollFlags::POLLOUT)],
-                    PollTimeout::NONE,
-                )?;
-            }
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
-}

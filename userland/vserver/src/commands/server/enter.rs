@@ -73,7 +73,8 @@ impl Verb for Enter {
     }
 }
 
-/// Between the user's terminal and the one inside, until the shell has ended.
+/// Between the user's terminal and the one inside, until the shell has ended. Neither side waits for the other: a program
+/// that shows much before it reads gets rid of it, however much has been typed ahead.
 fn relay(launched: &Launched, master: &OwnedFd) -> anyhow::Result<()> {
     // Ended from outside, the user's terminal must be as it was; the one inside is hung up then.
     let signals = relay::as_file(&[Signal::SIGWINCH, Signal::SIGTERM, Signal::SIGHUP])?;
@@ -81,11 +82,19 @@ fn relay(launched: &Launched, master: &OwnedFd) -> anyhow::Result<()> {
     let _raw = relay::Raw::new()?;
     let keyboard = io::stdin();
     let mut room = [0; 4096];
-    let mut typing = PollFlags::POLLIN;
+    let mut is_typing = true;
+    // What has been typed and not been taken yet.
+    let mut typed = Vec::new();
+    set_nonblocking(master)?;
     loop {
+        let (keys, inside) = match (typed.is_empty(), is_typing) {
+            (true, true) => (PollFlags::POLLIN, PollFlags::POLLIN),
+            (true, false) => (PollFlags::empty(), PollFlags::POLLIN),
+            (false, _) => (PollFlags::empty(), PollFlags::POLLIN | PollFlags::POLLOUT),
+        };
         let mut set = [
-            PollFd::new(master.as_fd(), PollFlags::POLLIN),
-            PollFd::new(keyboard.as_fd(), typing),
+            PollFd::new(master.as_fd(), inside),
+            PollFd::new(keyboard.as_fd(), keys),
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(launched.pidfd.as_fd(), PollFlags::POLLIN),
         ];
@@ -93,19 +102,34 @@ fn relay(launched: &Launched, master: &OwnedFd) -> anyhow::Result<()> {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
+        let takes = set[0]
+            .revents()
+            .is_some_and(|now| now.contains(PollFlags::POLLOUT));
         let ready = set.map(|one| one.any() == Some(true));
+        if takes {
+            match nix::unistd::write(master, &typed) {
+                Ok(length) => drop(typed.drain(..length)),
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                // Nobody has it open any more.
+                Err(_) => return Ok(()),
+            }
+        }
+        let mut is_shown = false;
         if ready[0] {
             match nix::unistd::read(master, &mut room) {
-                Ok(length @ 1..) => relay::show(&room[..length])?,
+                Ok(length @ 1..) => {
+                    relay::show(&room[..length])?;
+                    is_shown = true;
+                }
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
                 // The last one that had it open is gone.
                 _ => return Ok(()),
             }
-            continue;
         }
         if ready[1] {
             match nix::unistd::read(&keyboard, &mut room) {
-                Ok(length @ 1..) => relay::pass_on(master, &room[..length])?,
-                _ => typing = PollFlags::empty(),
+                Ok(length @ 1..) => typed.extend_from_slice(&room[..length]),
+                _ => is_typing = false,
             }
         }
         if ready[2] {
@@ -116,8 +140,17 @@ fn relay(launched: &Launched, master: &OwnedFd) -> anyhow::Result<()> {
             }
             relay::pass_size(master);
         }
-        if ready[3] {
+        // All that it has shown before it ended is shown.
+        if ready[3] && !is_shown {
             return Ok(());
         }
     }
+}
+
+fn set_nonblocking(file: &OwnedFd) -> anyhow::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(file)?;
+    Ok(rustix::fs::fcntl_setfl(
+        file,
+        flags | rustix::fs::OFlags::NONBLOCK,
+    )?)
 }
