@@ -33,13 +33,17 @@ fn box_that_runs() -> Result<Vserver, String> {
     Ok(vserver)
 }
 
-/// Types a command; what is shown below it.
+/// Types a command; what is shown below it. There may be more prompts than commands: a shell shows it again when the
+/// terminal changes its size.
 fn types(terminal: &mut Terminal, command: &str) -> Result<String, String> {
-    let said = terminal.run(command, PROMPT)?;
-    let below = said.split_once("\r\n").map_or("", |(_, below)| below);
-    let shown = below.strip_suffix(PROMPT).unwrap_or(below);
-    // busybox asks where the cursor is.
-    Ok(shown.replace("\x1b[6n", "").replace('\r', ""))
+    let typed = format!("{command}; echo e''nd");
+    terminal.press(&format!("{typed}\n"))?;
+    let said = terminal.until("end\r\n")?;
+    let (_, below) = said
+        .rsplit_once(&format!("{typed}\r\n"))
+        .ok_or_else(|| format!("no {typed:?} in {said:?}"))?;
+    let shown = below.strip_suffix("end\r\n").unwrap_or(below);
+    Ok(shown.replace('\r', ""))
 }
 
 fn enter() -> Outcome {
