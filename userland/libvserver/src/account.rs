@@ -8,9 +8,10 @@
 use crate::root::Root;
 use crate::Result;
 use nix::errno::Errno;
-use nix::unistd::{setgroups, setresgid, setresuid, Gid, Uid};
+use nix::unistd::{fchown, setgroups, setresgid, setresuid, Gid, Uid};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 const PASSWD: &str = "/etc/passwd";
@@ -158,6 +159,17 @@ impl Account {
             home: "/".into(),
             shell: "/bin/sh".into(),
         }
+    }
+
+    /// Makes a file his; its group stays. For a terminal, as a login does it: without that he could not open it by its name.
+    pub fn own(&self, file: impl AsFd) -> Result<()> {
+        fchown(file, Some(self.uid), None).map_err(|errno| {
+            Fault::Become {
+                user: self.name.to_string_lossy().into_owned(),
+                errno,
+            }
+            .into()
+        })
     }
 
     /// Become him, for good.

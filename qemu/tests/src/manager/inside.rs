@@ -295,8 +295,8 @@ fn codes() -> Outcome {
         says(&["suexec", "1000", "id", "-u"], 0, "1000\n")?;
         says(&["suexec", "nobdy", "id"], 125, "nobdy")?;
         vserver.stop(&[])?;
-        says(&["exec", "true"], 125, "does not run")?;
-        says(&["enter"], 125, "does not run")
+        says(&["exec", "true"], 125, "box is not running; start it")?;
+        says(&["enter"], 125, "box is not running; start it")
     })
 }
 

@@ -321,6 +321,9 @@ fn go_inside(
         None => None,
     };
     drop(inside);
+    if let (Terminal::Inside, Some(account)) = (order.terminal, &account) {
+        account.own(io::stdin())?;
+    }
     device.give_up(drop_caps)?;
     if let Some(account) = &account {
         account.assume()?;
