@@ -29,8 +29,8 @@ use std::process::Stdio;
 /// Show the processes of every context
 ///
 /// Runs ps in context 1 and adds two columns after the PID: the number of the context and the name
-/// of the vserver. With --json or --no-legend before anything else, a table of its own, without ps. Only root in context 0
-/// may.
+/// of the vserver. With --json, --no-legend or -o with columns of its own, in capitals, before anything else, a table of
+/// its own, without ps. Only root in context 0 may.
 #[derive(Debug, Parser)]
 #[command(
     name = "vps",
@@ -92,6 +92,20 @@ fn column_name(name: &str) -> Result<String, String> {
 }
 
 impl Vps {
+    /// Whether the table without ps is meant. ps itself has no columns in capitals.
+    fn is_own(&self) -> bool {
+        let mut args = self.args.iter().filter_map(|arg| arg.to_str());
+        let columns = match args.next() {
+            Some("-o") => args.next(),
+            Some(first) => first.strip_prefix("-o"),
+            None => None,
+        };
+        let is_ours = |name| TABLE.iter().any(|column| column.name == name);
+        self.json
+            || self.no_legend
+            || columns.is_some_and(|columns| columns.split(',').all(is_ours))
+    }
+
     fn without_ps(&self) -> anyhow::Result<u8> {
         let own = match Own::try_parse_from([&OsString::from("vps")].into_iter().chain(&self.args))
         {
@@ -107,14 +121,15 @@ impl Vps {
             }
         };
         let columns = columns::select(&TABLE, own.output.as_deref()).map_err(anyhow::Error::msg)?;
+        let legend = !self.no_legend && !own.no_legend;
         let reader = Reader::new();
         let spectator = Spectator::enter(Device::open()?)?;
         let rows = reader.all(&spectator)?;
         let mut out = io::stdout().lock();
-        if self.json {
+        if self.json || own.json {
             columns::write_json(&mut out, &columns::to_json("processes", &columns, &rows))?;
         } else {
-            columns::write_fitted(&mut out, &columns, &rows, false)?;
+            columns::write_fitted(&mut out, &columns, &rows, legend)?;
         }
         out.flush()?;
         Ok(exit_codes::SUCCESS)
@@ -123,7 +138,7 @@ impl Vps {
 
 impl Verb for Vps {
     fn run(&self) -> anyhow::Result<u8> {
-        if self.json || self.no_legend {
+        if self.is_own() {
             return self.without_ps();
         }
         let names = Names::load();
@@ -323,6 +338,16 @@ mod tests {
         let of_ps = parse("vps -ef --json");
         assert!(!of_ps.json && of_ps.args == ["-ef", "--json"]);
         assert!(Own::try_parse_from(["vps", "-o", "nope"]).is_err());
+        assert!(parse("vps -o CTX,NAME").is_own() && parse("vps -oPID").is_own());
+        for of_ps in [
+            "vps -o pid,args",
+            "vps -o PID,args",
+            "vps -ef",
+            "vps -e -o CTX",
+            "vps -o",
+        ] {
+            assert!(!parse(of_ps).is_own(), "{of_ps}");
+        }
     }
 
     #[test]
