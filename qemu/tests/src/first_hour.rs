@@ -34,7 +34,7 @@ start)
 	hostname >/www/index.html
 	httpd -h /www -p 80 ;;
 stop)
-	killall httpd ;;
+	pkill -f 'httpd -h' ;;
 restart)
 	$0 stop
 	$0 start
@@ -60,7 +60,10 @@ X
     echo '{"manifests":[{"digest":"'$manifest'","annotations":{"org.opencontainers.image.ref.name":"v1"}}]}' >image/index.json
 "#;
 
-/// What a shell in the document shows before what is typed there.
+/// What stands before a command.
+const HOST: &str = "host:~# ";
+
+/// What the shell inside shows before what is typed there.
 const PROMPT: &str = "web:~# ";
 
 /// A command of the document, and what is below it.
@@ -83,7 +86,7 @@ fn parts() -> Vec<Part<'static>> {
     for line in DOCUMENT.lines() {
         let fence = line == "```";
         in_block ^= fence;
-        let command = line.strip_prefix("# ").filter(|_| in_block);
+        let command = line.strip_prefix(HOST).filter(|_| in_block);
         match (command, parts.last_mut()) {
             (Some(command), _) => parts.push(Part::Step(Step {
                 command,
@@ -164,7 +167,7 @@ fn as_documented() -> Outcome {
                 Part::Step(step) => {
                     let (said, ended) = step.run(status)?;
                     status = ended;
-                    page += &format!("# {}\n", step.command);
+                    page += &format!("{HOST}{}\n", step.command);
                     let lines = if step.is_like(&said) {
                         step.shown.join("\n")
                     } else {
