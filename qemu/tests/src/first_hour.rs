@@ -34,7 +34,9 @@ start)
 	hostname >/www/index.html
 	httpd -h /www -p 80 ;;
 stop)
-	pkill -f 'httpd -h' ;;
+	server=$(ps -o pid,args | sed -n 's|^ *\([0-9]*\) httpd -h.*|\1|p')
+	kill $server
+	while kill -0 $server 2>/dev/null; do :; done ;;
 restart)
 	$0 stop
 	$0 start

@@ -43,6 +43,8 @@ use crate::commands::vservers::Vservers;
 use crate::commands::vtop::Vtop;
 use crate::commands::Verb;
 use crate::exit_codes;
+use clap::error::ErrorKind;
+use clap::CommandFactory;
 use clap::Parser;
 use clap::Subcommand;
 use std::ffi::OsString;
@@ -188,11 +190,13 @@ pub(crate) fn parse(mut args: Vec<OsString>) -> Result<Command, clap::Error> {
                 if let Some(several) = Several::find(&rest)? {
                     return Ok(Command::Several(several));
                 }
-                args.extend(match rest[0].to_str() {
+                let rest = match rest[0].to_str() {
                     Some("reducecap") => Reducecap::normalise(rest),
                     Some("vkill") => Vkill::normalise(rest),
                     _ => verb_first(rest),
-                });
+                };
+                without_verb(&rest)?;
+                args.extend(rest);
             }
             Cli::try_parse_from(args).map(|cli| cli.command)
         }
@@ -222,6 +226,28 @@ fn verb_first(mut rest: Vec<OsString>) -> Vec<OsString> {
         rest.splice(0..0, before);
     }
     rest
+}
+
+/// Refuses what begins with a name, and has no verb after it.
+fn without_verb(rest: &[OsString]) -> Result<(), clap::Error> {
+    let mut words = rest.iter().map(|arg| arg.to_string_lossy());
+    let Some(name) = words.find(|word| !word.starts_with('-')) else {
+        return Ok(());
+    };
+    let command = Cli::command();
+    if name == "help" || command.find_subcommand(name.as_ref()).is_some() {
+        return Ok(());
+    }
+    let verbs = server::VERBS.join(" ");
+    let text = match words.next() {
+        Some(word) => format!(
+            "\"{word}\" cannot be done with a vserver; what can be done with {name} is: {verbs}\n"
+        ),
+        None => format!(
+            "what is to be done with {name}? Write \"vserver {name} VERB\"; the verbs are: {verbs}\n"
+        ),
+    };
+    Err(clap::Error::raw(ErrorKind::InvalidSubcommand, text))
 }
 
 /// The name that the program was called by, without its directory.
@@ -277,7 +303,6 @@ pub(crate) fn message(error: &anyhow::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn args(line: &str) -> Vec<OsString> {
         line.split(' ').map(OsString::from).collect()
@@ -425,6 +450,17 @@ mod tests {
         ] {
             assert_eq!(turned(line), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn a_name_needs_a_verb() {
+        let said = |line: &str| parse(args(line)).unwrap_err().to_string();
+        assert!(said("vserver web begin").starts_with(
+            "error: \"begin\" cannot be done with a vserver; what can be done with web is: build "
+        ));
+        assert!(said("vserver --silent web")
+            .starts_with("error: what is to be done with web? Write \"vserver web VERB\""));
+        assert!(said("vserver --nonsense").contains("--nonsense"));
     }
 
     #[test]

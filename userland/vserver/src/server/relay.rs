@@ -73,3 +73,50 @@ pub(crate) fn show(bytes: &[u8]) -> io::Result<()> {
     out.write_all(bytes)?;
     out.flush()
 }
+
+/// What a console has shown, as lines of text: a terminal ends each with a carriage return, which other programs take for a
+/// part of it. It comes in pieces.
+#[derive(Debug, Default)]
+pub(crate) struct Text {
+    /// A carriage return that nothing has followed yet.
+    is_held: bool,
+}
+
+impl Text {
+    /// Shows the next piece.
+    pub(crate) fn show(&mut self, bytes: &[u8]) -> io::Result<()> {
+        show(&self.convert(bytes))
+    }
+
+    fn convert(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut text = Vec::with_capacity(bytes.len() + 1);
+        for byte in bytes {
+            if self.is_held && *byte != b'\n' {
+                text.push(b'\r');
+            }
+            self.is_held = *byte == b'\r';
+            if !self.is_held {
+                text.push(*byte);
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_with_a_line_feed_alone() {
+        let mut text = Text::default();
+        let mut all = Vec::new();
+        for piece in ["one\r", "\ntwo\r\n\r", "\r\n50 %\r", "", "100 %\n"] {
+            all.extend(text.convert(piece.as_bytes()));
+        }
+        assert_eq!(
+            String::from_utf8(all).unwrap(),
+            "one\ntwo\n\r\n50 %\r100 %\n"
+        );
+    }
+}

@@ -8,6 +8,7 @@ use crate::launch;
 use crate::server::console_log::older;
 use crate::server::events;
 use crate::server::relay::show;
+use crate::server::relay::Text;
 use crate::server::Server;
 use anyhow::bail;
 use anyhow::Context;
@@ -68,9 +69,10 @@ impl Verb for Logs {
             file.read_to_end(&mut text)
                 .with_context(|| format!("cannot read {}", path.display()))?;
         }
-        show(last(&text, self.lines))?;
+        let mut shown = Text::default();
+        shown.show(last(&text, self.lines))?;
         match self.follow {
-            true => follow(&path, current),
+            true => follow(&path, current, shown),
             false => Ok(exit_codes::SUCCESS),
         }
     }
@@ -118,7 +120,7 @@ fn last(text: &[u8], lines: Option<usize>) -> &[u8] {
 }
 
 /// Shows what is added, also when the file is put aside or not there yet.
-fn follow(path: &Path, mut current: Option<File>) -> anyhow::Result<u8> {
+fn follow(path: &Path, mut current: Option<File>, mut shown: Text) -> anyhow::Result<u8> {
     let folder = path.parent().context("the log has no directory")?;
     let watch = Inotify::init(InitFlags::IN_CLOEXEC)?;
     let changes = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
@@ -129,11 +131,11 @@ fn follow(path: &Path, mut current: Option<File>) -> anyhow::Result<u8> {
         if let Some(file) = &mut current {
             let mut text = Vec::new();
             file.read_to_end(&mut text)?;
-            match show(&text) {
+            match shown.show(&text) {
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                     return Ok(exit_codes::SUCCESS)
                 }
-                shown => shown?,
+                done => done?,
             }
         }
         let inode = |data: io::Result<fs::Metadata>| data.map(|data| data.ino()).ok();

@@ -123,16 +123,17 @@ impl Start {
     fn follow(&self, socket: &OwnedFd) -> anyhow::Result<u8> {
         let name = &self.name;
         let mut number = None;
+        let mut text = relay::Text::default();
         loop {
             match channel::hear(socket)? {
                 Some(Told::Output(_)) if self.silent => {}
                 // A reader that is gone is no reason to stop.
-                Some(Told::Output(bytes)) => drop(relay::show(&bytes)),
+                Some(Told::Output(bytes)) => drop(text.show(&bytes)),
                 Some(Told::Event(Event::Started { context })) => number = Some(context),
                 Some(Told::Event(Event::Ready)) => {
                     if !self.silent {
                         let number = number.unwrap_or_default();
-                        announce(format_args!("\r\nServer {name} is running in context {number}"))?;
+                        announce(format_args!("\nServer {name} is running in context {number}"))?;
                     }
                     return Ok(exit_codes::SUCCESS);
                 }

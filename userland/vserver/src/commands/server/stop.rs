@@ -115,6 +115,7 @@ impl Stop {
             device,
             running,
             keeper,
+            shown: relay::Text::default(),
         }
         .run()
     }
@@ -130,16 +131,17 @@ impl Stop {
             channel::ask(&keeper, &Asked::Request(Request::Stopping))?;
             // So it tells when there is a context already.
             channel::ask(&keeper, &Asked::Request(Request::Attach { before: 0 }))?;
+            let mut text = relay::Text::default();
             loop {
                 match channel::hear(&keeper)? {
                     None => break,
                     Some(Told::Event(Event::Started { .. })) => return server.running(device),
-                    Some(Told::Output(bytes)) if !self.silent => drop(relay::show(&bytes)),
+                    Some(Told::Output(bytes)) if !self.silent => drop(text.show(&bytes)),
                     Some(_) => {}
                 }
             }
             if !self.silent {
-                announce(format_args!("\r\nServer {} is stopped", self.name))?;
+                announce(format_args!("\nServer {} is stopped", self.name))?;
             }
         }
         Ok(None)
@@ -154,6 +156,8 @@ struct Stopping<'a> {
     running: Running,
     /// None: it is gone, or has just closed.
     keeper: Option<OwnedFd>,
+    /// What is shown of its console.
+    shown: relay::Text,
 }
 
 impl Stopping<'_> {
@@ -206,10 +210,7 @@ impl Stopping<'_> {
         }
         let what = if killed { "was killed" } else { "is stopped" };
         if !self.quiet {
-            announce(format_args!(
-                "\r\nServer {} {what} ({how})",
-                self.server.name
-            ))?;
+            announce(format_args!("\nServer {} {what} ({how})", self.server.name))?;
         }
         Ok(exit_codes::SUCCESS)
     }
@@ -328,7 +329,7 @@ impl Stopping<'_> {
             return Ok(false);
         };
         match channel::hear(keeper)? {
-            Some(Told::Output(bytes)) if !self.quiet => drop(relay::show(&bytes)),
+            Some(Told::Output(bytes)) if !self.quiet => drop(self.shown.show(&bytes)),
             Some(_) => {}
             None => self.keeper = None,
         }
