@@ -32,7 +32,7 @@ use std::time::Instant;
 #[derive(Debug, Parser)]
 #[command(name = "vservers", max_term_width = 100)]
 pub(crate) struct Vservers {
-    /// At most so many at once; without it, as many as there are processors
+    /// At most so many at once; without it, as many as there are processors, and 16 for each when they are stopped
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZeroUsize>,
 
@@ -86,6 +86,9 @@ struct Member {
     onboot: bool,
     state: State,
 }
+
+/// For each processor. A stop is a wait, above all: every init gives its services some seconds to end.
+const STOPPED_AT_ONCE: usize = 16;
 
 impl Vservers {
     /// For several vservers by name.
@@ -159,10 +162,11 @@ impl Vservers {
 
     fn side_by_side(&self, action: Action, names: &[&str]) -> anyhow::Result<bool> {
         let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let jobs = self
-            .jobs
-            .map_or(processors, NonZeroUsize::get)
-            .min(names.len());
+        let usual = match action {
+            Action::Stop => STOPPED_AT_ONCE * processors,
+            _ => processors,
+        };
+        let jobs = self.jobs.map_or(usual, NonZeroUsize::get).min(names.len());
         let queue = Mutex::new(names.iter());
         let well = Mutex::new(true);
         let work = || {
