@@ -102,10 +102,11 @@ fn enter() -> Outcome {
         // Killed from outside: the shell inside is hung up, and the terminal as it was.
         let mut terminal = Terminal::new(&["vserver", "box", "enter"])?;
         terminal.until(PROMPT)?;
-        types(&mut terminal, "trap 'echo >/run/hung-up; exit' HUP")?;
+        types(&mut terminal, "echo $$ >/run/shell")?;
         terminal.signal(nix::sys::signal::Signal::SIGTERM)?;
         crate::init::until("it is hung up", || {
-            Ok(vserver.command(&["exec", "test", "-e", "/run/hung-up"])?.0 == 0)
+            let script = "kill -0 $(cat /run/shell)";
+            Ok(vserver.command(&["exec", "sh", "-c", script])?.0 == 1)
         })?;
         let canonical = tcgetattr(terminal.master())
             .map_err(words)?
