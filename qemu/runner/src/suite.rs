@@ -156,6 +156,10 @@ fn host(filter: &str, totals: &mut Totals) -> Result<()> {
         for line in text.lines().filter(|line| !line.ends_with("... ok")) {
             println!("{line}");
         }
+        totals.failures.extend(text.lines().filter_map(|line| {
+            let name = line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?;
+            Some(format!("host: not ok {name}"))
+        }));
         eprint!("{}", String::from_utf8_lossy(&output.stderr));
         if totals.failed == before {
             totals.failed += 1;

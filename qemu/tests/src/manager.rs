@@ -20,6 +20,7 @@ mod hooks;
 mod inside;
 mod killed;
 mod mounts;
+mod sample;
 mod shown;
 
 pub const TESTS: &[Test] = &[
@@ -32,6 +33,7 @@ pub const TESTS: &[Test] = &[
     hooks::FAILING,
     boot::ORDER,
     boot::SEVERAL,
+    sample::STARTS,
     killed::START_AND_STOP,
     killed::KEEPER,
     inside::ENTER,

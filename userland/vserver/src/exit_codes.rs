@@ -64,6 +64,11 @@ pub(crate) fn of_error(error: &anyhow::Error, style: Style) -> u8 {
         }
     } else if let Some(error) = error.downcast_ref::<libvserver::Error>() {
         of_kind(error.kind(), style)
+    } else if error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    {
+        of_kind(Kind::Refused, style)
     } else {
         of_kind(Kind::Failure, style)
     }

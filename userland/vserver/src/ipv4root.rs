@@ -201,7 +201,8 @@ fn broadcast_of(name: &str) -> Result<Ipv4Addr, Error> {
     }
 }
 
-fn is_on_no_device(ip: IpAddr) -> bool {
+/// Whether the host has not this address, or not yet.
+pub(crate) fn is_on_no_device(ip: IpAddr) -> bool {
     UdpSocket::bind((ip, 0)).is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 

@@ -29,8 +29,17 @@ impl fmt::Display for LaunchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let program = self.program.to_string_lossy();
         match self.source.kind() {
-            io::ErrorKind::NotFound => write!(f, "{program}: command not found"),
-            io::ErrorKind::PermissionDenied => write!(f, "{program}: not executable for us"),
+            io::ErrorKind::NotFound if program.contains('/') => write!(
+                f,
+                "{program}: command not found: there is no such file, or not what it needs to be run"
+            ),
+            io::ErrorKind::NotFound => write!(
+                f,
+                "{program}: command not found in the directories of PATH; name it with its own"
+            ),
+            io::ErrorKind::PermissionDenied => {
+                write!(f, "{program}: not executable for us; \"chmod a+x\" makes a program so")
+            }
             _ => write!(f, "{program}: cannot be executed: {}", self.source),
         }
     }
@@ -117,10 +126,15 @@ mod tests {
     #[test]
     fn errors_name_the_program() {
         let error = exec(&["/nonexistent/program".into()]);
-        assert_eq!(error.to_string(), "/nonexistent/program: command not found");
+        let says = |error: &LaunchError, text: &str| {
+            assert!(error.to_string().starts_with(text), "{error}");
+        };
+        says(&error, "/nonexistent/program: command not found: ");
+        let error = exec(&["no-such-program".into()]);
+        says(&error, "no-such-program: command not found in ");
         let error = exec(&["/dev/null".into()]);
-        assert_eq!(error.to_string(), "/dev/null: not executable for us");
+        says(&error, "/dev/null: not executable for us; ");
         let error = background(&["/nonexistent/program".into()]).unwrap_err();
-        assert_eq!(error.to_string(), "/nonexistent/program: command not found");
+        says(&error, "/nonexistent/program: command not found: ");
     }
 }

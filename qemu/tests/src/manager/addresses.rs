@@ -34,7 +34,7 @@ impl Device {
     }
 
     /// Its addresses, each with its length, and the label when it has one of its own.
-    fn addresses(&self) -> Result<Vec<String>, String> {
+    pub(crate) fn addresses(&self) -> Result<Vec<String>, String> {
         let text = ip(&format!("-o address show dev {}", self.0))?;
         let mut found: Vec<String> = text
             .lines()

@@ -28,34 +28,12 @@ impl Drop for File {
     }
 }
 
-/// The sample that came with 0.10, rewritten.
-const OLD: &str = "\
-# Description: a server of 2002
-# Select an unused context (this is optional)
-# The default is to allocate a free context on the fly
-# S_CONTEXT=
-if_none=
-IPROOT=\"10.77.0.5\"
-# The netmask and broadcast are computed by default from IPROOTDEV
-IPROOTMASK=255.255.255.0
-#IPROOTBCAST=
-IPROOTDEV=lo
-# Uncomment the onboot line if you want to enable this
-ONBOOT=yes
-S_HOSTNAME=old.example.org
-S_DOMAINNAME=
-S_NICE=
-S_FLAGS=\"lock nproc\"
-ULIMIT=\"-H -u 1000\"
-S_CAPS=\"CAP_NET_RAW\"
-";
-
 fn configuration() -> Outcome {
     with_vservers(|| {
         let _shared = File::new(SHARED, "STOP_TIMEOUT=7\nS_FLAGS=sched\nREADY=up\n")?;
         fs::write(
             format!("{CONFIGURATION}/old.conf"),
-            format!("{OLD}READY=\n"),
+            format!("{}READY=\n", sample::CONF),
         )
         .map_err(words)?;
         let said = ends(0, &["vserver", "old", "show"])?;

@@ -110,7 +110,7 @@ impl<R: Read> Reader<R> {
             }
             let header = Header::from_byte_slice(&block);
             if header.cksum().ok() != Some(checksum(&block)) {
-                return Err(wrong("it is not a tar archive, or is damaged"));
+                return Err(wrong("it is no tar archive, neither plain nor by gzip, xz or zstd, or is damaged; \"file\" tells what it is"));
             }
             let length = header.entry_size()?;
             match header.entry_type() {
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn records_may_hold_anything() {
         let mut all = BTreeMap::new();
-        parse_records(b"12 path=a\nb\n9 a=\n\xff\0\n", &mut all).unwrap();
+        parse_records(b"12 path=a\nb\n8 a=\n\xff\0\n", &mut all).unwrap();
         assert_eq!(all[&b"path"[..]], b"a\nb");
         assert_eq!(all[&b"a"[..]], b"\n\xff\0");
         for bytes in [

@@ -70,9 +70,9 @@ pub(crate) fn run(server: &Server, event: &str, output: [Stdio; 2]) -> anyhow::R
     let status = script.wait().context("cannot wait for the script")?;
     if !status.success() {
         bail!(
-            "{}/{}.sh {event} failed: {status}",
-            config::DIRECTORY,
-            server.name
+            "{directory}/{name}.sh {event} failed: {status}; \"vserver {name} logs\" shows what it said",
+            directory = config::DIRECTORY,
+            name = server.name
         );
     }
     Ok(())

@@ -21,6 +21,7 @@ pub(crate) mod trees;
 pub(crate) mod watch;
 
 use crate::announce::warn;
+use anyhow::anyhow;
 use anyhow::bail;
 use anyhow::Context;
 use libvserver::config;
@@ -30,6 +31,7 @@ use libvserver::ContextFd;
 use libvserver::Device;
 use libvserver::Flags;
 use libvserver::Kind;
+use nix::errno::Errno;
 use nix::fcntl::Flock;
 use nix::fcntl::FlockArg;
 use state::Phase;
@@ -106,7 +108,14 @@ impl Server {
     /// Whoever has one is a vserver.
     pub(crate) fn must_have_configuration(&self) -> anyhow::Result<()> {
         let file = config::file(&self.name);
-        if !file.exists() {
+        let there = match fs::metadata(&file) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let what = format!("cannot read {}; run it as root of the host", file.display());
+                return Err(anyhow::Error::new(error).context(what));
+            }
+            there => there.is_ok(),
+        };
+        if !there {
             if let Some(left) = trees::leftover(&self.name) {
                 bail!("there is no vserver {}: {left}", self.name);
             }
@@ -172,11 +181,14 @@ impl Server {
             .mode(0o600)
             .open(&path)
             .with_context(|| format!("cannot open {}", path.display()))?;
-        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
-            anyhow::Error::new(io::Error::from(errno)).context(format!(
-                "another command is at work on {}; wait for it, or end it",
-                self.name
-            ))
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+            Errno::EWOULDBLOCK => anyhow!(
+                "another command is at work on {}; wait for it, or end it: \"fuser {}\" tells who it is",
+                self.name,
+                path.display()
+            ),
+            errno => anyhow::Error::new(io::Error::from(errno))
+                .context(format!("cannot lock {}", path.display())),
         })
     }
 

@@ -63,8 +63,12 @@ impl Verb for Import {
         let name = &self.name;
         let file = match self.file == Path::new("-") {
             true => File::from(rustix::io::dup(io::stdin())?),
-            false => File::open(&self.file)
-                .with_context(|| format!("cannot open {}", self.file.display()))?,
+            false => File::open(&self.file).with_context(|| {
+                format!(
+                    "cannot open {}: name a file that \"vserver NAME export\" has written",
+                    self.file.display()
+                )
+            })?,
         };
         // What is asked for is checked before anything is made.
         self.settings.text(name, &[])?;

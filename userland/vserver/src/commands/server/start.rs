@@ -8,6 +8,7 @@ use super::stop::Stop;
 use crate::announce::announce;
 use crate::announce::warn;
 use crate::exit_codes;
+use crate::ipv4root::is_on_no_device;
 use crate::server::channel;
 use crate::server::channel::Asked;
 use crate::server::channel::Event;
@@ -103,6 +104,23 @@ fn check(server: &Server, config: &Config, nodev: bool) -> anyhow::Result<()> {
     };
     if !nodev {
         Aliases::check(&network::wanted(config)).map_err(|error| at(&error))?;
+    }
+    for ip in &config.addresses {
+        let is_added = !nodev && ip.device.is_some();
+        let address = ip.address;
+        if !is_added && !address.is_whole() && is_on_no_device(address.ip()) {
+            warn(
+                "vserver",
+                format_args!(
+                    "{}",
+                    at(&format_args!(
+                        "{ip} is on no device of this host, or not ready, so nothing can use it; write \
+                         DEVICE:{ip} to have it added",
+                        ip = address.ip()
+                    ))
+                ),
+            );
+        }
     }
     for mount in &config.mounts {
         let is_path = matches!(mount.kind, MountKind::Bind { .. });

@@ -136,7 +136,12 @@ impl SourceArguments {
     /// The source, looked at before anything is made.
     pub(crate) fn source(&self, mirror: Option<&str>) -> anyhow::Result<Source> {
         let there = |path: &Path| {
-            fs::metadata(path).with_context(|| format!("cannot use {}", path.display()))
+            fs::metadata(path).with_context(|| {
+                format!(
+                    "cannot use {}: name what the files of a system are in",
+                    path.display()
+                )
+            })
         };
         let bootstrap = |program: &'static str, suite: &str| {
             if !is_installed(program) {
