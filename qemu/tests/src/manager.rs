@@ -16,6 +16,7 @@ use std::{
 
 pub(crate) mod addresses;
 mod boot;
+mod changed;
 mod hooks;
 mod inside;
 mod killed;
@@ -34,6 +35,8 @@ pub const TESTS: &[Test] = &[
     boot::ORDER,
     boot::SEVERAL,
     sample::STARTS,
+    changed::WRONG,
+    changed::OTHER,
     killed::START_AND_STOP,
     killed::KEEPER,
     inside::ENTER,

@@ -165,6 +165,25 @@ pub struct Loaded {
     pub warnings: Vec<Fault>,
 }
 
+impl Loaded {
+    /// Every variable, also those that have their defaults, as a file that reads back the same wherever it stands.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        if let Some(description) = &self.description {
+            text += &format!("# Description: {description}\n");
+        }
+        for variable in &VARIABLES {
+            let value = match self.origins.get(variable.name) {
+                Some(origin) => &origin.value,
+                None => variable.default,
+            };
+            text += &assignment(variable.name, value);
+            text.push('\n');
+        }
+        text
+    }
+}
+
 impl Config {
     /// What its processes can never have.
     pub fn capabilities_given_up(&self, known: u32) -> CapabilitySet {

@@ -40,6 +40,13 @@ impl Config {
         Ok(reading.finish()?)
     }
 
+    /// Reads a file that has every variable, as [`Loaded::text`] writes it: neither the values for all nor mounts count.
+    pub fn load_whole(file: &Path) -> Result<Loaded> {
+        let mut reading = Reading::default();
+        reading.take(&file.display().to_string(), &text(file)?, false)?;
+        Ok(reading.finish()?)
+    }
+
     /// Checks a text that is to become the configuration of a new vserver, called so in errors.
     pub fn check(called: &str, configuration: &str) -> Result<Loaded> {
         let mut reading = Reading::default();

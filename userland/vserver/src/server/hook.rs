@@ -39,7 +39,7 @@ pub(crate) fn start(
 
 /// What it finds in its environment, besides that of who has called. What is not known is empty.
 fn environment(server: &Server) -> Vec<(&'static str, String)> {
-    let config = Config::load(&server.name).map(|loaded| loaded.config).ok();
+    let config = Server::quietly(&server.name).map(|(_, config)| config).ok();
     let addresses = |config: &Config| {
         let all = config.addresses.iter();
         all.map(|ip| ip.address.to_string())

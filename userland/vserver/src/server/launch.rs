@@ -293,8 +293,7 @@ fn go_inside(
     let mut descriptors = descriptors.into_iter();
     let input = descriptors.next().context("no standard input came along")?;
     let mounts = descriptors.next().filter(|_| order.mounts);
-    let server = Server::new(&order.name)?;
-    let config = Config::load(&order.name)?.config;
+    let (server, config) = Server::quietly(&order.name)?;
     let device = Device::open()?;
     dup2_stdin(&input)?;
     drop(input);

@@ -49,7 +49,7 @@ impl Verb for Chkconfig {
     }
 
     fn run(&self) -> anyhow::Result<u8> {
-        let (server, config) = Server::existing(&self.name)?;
+        let (server, config) = Server::current(&self.name)?;
         let guest = Guest::open(&server.root())?;
         let manager = Manager::find(&guest, &config)?;
         let inside = |command: Vec<String>| {

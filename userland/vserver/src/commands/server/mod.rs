@@ -71,7 +71,7 @@ pub(crate) const SINGLE: [&str; 8] = [
 
 /// A vserver that must run.
 fn running(name: &str) -> anyhow::Result<(Server, Running, Device)> {
-    let (server, _) = Server::existing(name)?;
+    let (server, _) = Server::current(name)?;
     let device = Device::open()?;
     match server.running(&device)? {
         Some(running) => Ok((server, running, device)),

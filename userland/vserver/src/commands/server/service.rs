@@ -47,7 +47,7 @@ impl Verb for Service {
     }
 
     fn run(&self) -> anyhow::Result<u8> {
-        let (server, config) = Server::existing(&self.name)?;
+        let (server, config) = Server::current(&self.name)?;
         let guest = Guest::open(&server.root())?;
         let command = Manager::find(&guest, &config)?.act(&guest, &self.service, &self.action)?;
         let command: Vec<OsString> = command.into_iter().map(OsString::from).collect();

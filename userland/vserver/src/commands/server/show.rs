@@ -75,7 +75,7 @@ impl Verb for Show {
         if self.json {
             writeln!(out, "{:#}", self.to_json(&server, &loaded))?;
         } else if self.conf {
-            write_conf(&mut out, &loaded)?;
+            out.write_all(loaded.text().as_bytes())?;
         } else {
             self.write_text(&mut out, &loaded)?;
         }
@@ -84,17 +84,6 @@ impl Verb for Show {
         }
         Ok(exit_codes::SUCCESS)
     }
-}
-
-/// Every variable, so that what `/etc/vservers.conf` has does not come in again.
-fn write_conf(out: &mut impl Write, loaded: &Loaded) -> io::Result<()> {
-    if let Some(description) = &loaded.description {
-        writeln!(out, "# Description: {description}")?;
-    }
-    for one in shown(loaded) {
-        writeln!(out, "{}", config::assignment(one.variable.name, one.value))?;
-    }
-    Ok(())
 }
 
 impl Show {

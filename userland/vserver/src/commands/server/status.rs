@@ -34,7 +34,7 @@ pub(crate) struct Status {
 
 impl Verb for Status {
     fn run(&self) -> anyhow::Result<u8> {
-        let (server, config) = Server::existing(&self.name)?;
+        let (server, config) = Server::current(&self.name)?;
         let device = Device::open()?;
         let (state, running) = server.state(&device)?;
         let info = match running {
@@ -61,6 +61,7 @@ impl Verb for Status {
                 "uptime_seconds": uptime,
                 "init_pid": info.as_ref().map(|info| info.initpid).filter(|pid| *pid != 0),
                 "addresses": addresses,
+                "configuration_changed": server.is_changed(),
                 "root": server.root(),
                 "console_log": server.log(),
             });
@@ -73,6 +74,12 @@ impl Verb for Status {
             _ => "",
         };
         writeln!(out, "state       {}{hint}", state.word())?;
+        if server.is_changed() {
+            writeln!(
+                out,
+                "changed     its configuration, since the start; \"restart\" takes it over"
+            )?;
+        }
         if let Some(info) = &info {
             writeln!(out, "context     {}", info.context)?;
             let since = Duration::from_secs(uptime.unwrap_or_default());

@@ -69,7 +69,7 @@ pub(crate) struct Stop {
 
 impl Verb for Stop {
     fn run(&self) -> anyhow::Result<u8> {
-        let (server, config) = Server::existing(&self.name)?;
+        let (server, config) = Server::current(&self.name)?;
         let device = Device::open()?;
         let _lock = server.lock()?;
         self.run_locked(&server, &config, &device)

@@ -28,6 +28,7 @@ use crate::exit_codes;
 use anyhow::bail;
 use anyhow::Context;
 use libvserver::uapi;
+use libvserver::Config;
 use life::Life;
 use log::Level;
 use nix::poll::poll;
@@ -135,6 +136,8 @@ struct Keeper {
     /// No addresses are added to devices.
     nodev: bool,
     phase: PhaseFile,
+    /// What it was started with last.
+    config: Option<Config>,
 }
 
 impl Keeper {
@@ -160,6 +163,7 @@ impl Keeper {
             stopping: false,
             nodev,
             phase,
+            config: None,
         })
     }
 
@@ -242,11 +246,37 @@ impl Keeper {
         [open(), open()]
     }
 
+    /// The configuration of this start; when that is wrong at a reboot, the one of the start before.
+    fn configuration(&mut self) -> anyhow::Result<Config> {
+        match Server::loaded(&self.server.name) {
+            Ok((server, loaded)) => {
+                server.save(&loaded)?;
+                self.config = Some(loaded.config.clone());
+                Ok(loaded.config)
+            }
+            Err(error) => match self.config.clone() {
+                Some(before) => {
+                    let message = crate::cli::message(&error);
+                    self.note(&format!("{message}; it starts as it did before"));
+                    let fields = [("message", message)];
+                    happened(
+                        Level::Warn,
+                        &self.server.name,
+                        "configuration wrong",
+                        &fields,
+                    );
+                    Ok(before)
+                }
+                None => Err(error),
+            },
+        }
+    }
+
     /// From the start to the end.
     fn live(&mut self) -> anyhow::Result<End> {
         setns(&self.mounts, CloneFlags::CLONE_NEWNS)
             .context("cannot leave the mounts of before")?;
-        let (_, config) = Server::existing(&self.server.name)?;
+        let config = self.configuration()?;
         hook::run(&self.server, "pre-start", self.log_files())?;
         self.hear_all(None);
         if self.stopping {
