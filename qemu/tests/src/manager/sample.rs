@@ -19,7 +19,7 @@ fn calls() -> String {
 fn starts() -> Outcome {
     with_vservers(|| {
         let _ = fs::remove_file(CALLS);
-        let device = Device::new("eth0", &["10.77.0.200/24"])?;
+        let device = Device::new("eth0", &["10.82.0.200/24"])?;
         let old = Vserver::new("old", "sysvinit", "", "")?;
         fs::write(format!("{CONFIGURATION}/old.conf"), CONF).map_err(words)?;
         fs::write(format!("{CONFIGURATION}/old.sh"), SCRIPT).map_err(words)?;
@@ -36,8 +36,8 @@ fn starts() -> Outcome {
             "the addresses",
             device.addresses(),
             Ok(vec![
-                "10.77.0.200/24".to_string(),
-                "10.77.0.5/24 eth0:old".to_string(),
+                "10.82.0.200/24".to_string(),
+                "10.82.0.5/24 eth0:old".to_string(),
             ]),
         )?;
         // The services of its run level, and no init.
@@ -83,7 +83,7 @@ fn starts() -> Outcome {
         equal(
             "the addresses",
             device.addresses(),
-            Ok(vec!["10.77.0.200/24".to_string()]),
+            Ok(vec!["10.82.0.200/24".to_string()]),
         )?;
         fs::remove_file(CALLS).map_err(words)?;
         before.until_again()

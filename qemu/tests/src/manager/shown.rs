@@ -42,7 +42,7 @@ fn configuration() -> Outcome {
                 .any(|line| line.split_whitespace().eq(words.iter().copied()))
         };
         for words in [
-            &["IPROOT", "10.77.0.5", "/etc/vservers/old.conf:6"][..],
+            &["IPROOT", "10.82.0.5", "/etc/vservers/old.conf:6"][..],
             &["S_FLAGS", "lock", "nproc", "/etc/vservers/old.conf:16"],
             &["STOP_TIMEOUT", "7", "/etc/vservers.conf:1"],
             &["START_TIMEOUT", "120", "default"],
