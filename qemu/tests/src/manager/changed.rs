@@ -12,8 +12,8 @@ const CONF: &str = "/etc/vservers/box.conf";
 /// The nice value of what comes by `exec`.
 fn nice(vserver: &Vserver) -> Result<String, String> {
     let said = vserver.exec(&["sh", "-c", "cut -d' ' -f19 /proc/self/stat"])?;
-    // A warning may stand before it.
-    Ok(said.lines().last().unwrap_or_default().to_string())
+    // A warning may follow it.
+    Ok(said.lines().next().unwrap_or_default().to_string())
 }
 
 fn wrong() -> Outcome {
