@@ -15,6 +15,7 @@ use std::{
 };
 use vserver_uapi::*;
 
+mod attributes;
 mod capchroot;
 mod chbind;
 mod chcontext;
@@ -22,6 +23,7 @@ mod counted;
 mod errors;
 mod reducecap;
 mod show;
+mod terminals;
 mod vkill;
 
 pub const TESTS: &[&[Test]] = &[
@@ -33,6 +35,8 @@ pub const TESTS: &[&[Test]] = &[
     show::TESTS,
     counted::TESTS,
     errors::TESTS,
+    attributes::TESTS,
+    terminals::TESTS,
 ];
 
 /// An ordinary user.
