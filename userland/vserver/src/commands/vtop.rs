@@ -25,7 +25,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::io::IsTerminal;
-use std::io::Read;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
@@ -365,7 +364,8 @@ fn key(wait: Duration) -> anyhow::Result<Option<u8>> {
         polled => polled?,
     };
     let mut byte = [0];
-    match stdin.lock().read(&mut byte)? {
+    // Not by the library's buffer: keys that wait in there would not be seen by poll.
+    match nix::unistd::read(&stdin, &mut byte)? {
         0 => Ok(Some(b'q')),
         _ => Ok(Some(byte[0])),
     }
