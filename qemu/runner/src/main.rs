@@ -12,6 +12,7 @@ mod follow;
 mod guest;
 mod kernel;
 mod machine;
+mod packages;
 mod patches;
 mod starts;
 mod step;
