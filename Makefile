@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 # How many inputs `make fuzz` tries in each of its two parts.
 N ?= 10000000
 
-.PHONY: run fuzz test check kmod kernel steps userland exec bench starts header fmt help
+.PHONY: run fuzz test check kmod kernel steps userland deb exec bench starts header fmt help
 
 run:
 	@qemu/bootstrap.sh run
@@ -33,6 +33,8 @@ steps:
 	@qemu/bootstrap.sh steps
 userland:
 	@qemu/bootstrap.sh userland
+deb:
+	@qemu/bootstrap.sh deb
 exec:
 	@qemu/bootstrap.sh exec --lane $(LANE) $(if $(ICOUNT),--icount) --make
 bench:
@@ -52,5 +54,6 @@ help:
 	@echo 'make bench                instructions per system call, in every lane, into docs/benchmarks.md'
 	@echo 'make starts               start and stop times beside systemd-nspawn and lxc, into docs/starting.md'
 	@echo 'make kmod | kernel | userland   only build; prints where the result is (kernel: the patched one)'
+	@echo 'make deb                  the Debian packages, without a word of lintian; prints where they are'
 	@echo 'make steps                the kernel after each patch of patches/, and with their option off'
 	@echo 'make header | fmt         regenerate include/vserver_ioctl.h; format the sources'

@@ -153,6 +153,7 @@ fn measure(lane: Lane) -> Result<Measured> {
             lane,
             name: lane.name(),
             image: None,
+            disk: None,
             job: &format!("bare\n{}\n", script.join("\n")),
             parameters: "",
             icount: true,

@@ -26,6 +26,7 @@ pub fn run(lane: Lane, icount: bool, command: &str) -> Result<ExitCode> {
             lane,
             name: lane.name(),
             image: None,
+            disk: None,
             job: &format!("exec\n{command}\n"),
             parameters: "",
             icount,

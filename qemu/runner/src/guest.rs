@@ -14,23 +14,8 @@ use std::{
     process::Command,
 };
 
-/// The names under which the one binary is called.
-const COMMANDS: [&str; 14] = [
-    "capchroot",
-    "chbind",
-    "chcontext",
-    "reducecap",
-    "vps",
-    "vkill",
-    "vserver-stat",
-    "vpstree",
-    "vtop",
-    "showattr",
-    "setattr",
-    "vservers",
-    "newvserver",
-    "vdu",
-];
+/// The names under which the one binary is called, one a line.
+const COMMANDS: &str = include_str!("../../../userland/packaging/programs");
 
 /// Statically linked programs.
 pub struct Programs {
@@ -178,9 +163,10 @@ pub fn initramfs(lane: Lane, purpose: Purpose) -> Result<PathBuf> {
         .tree(&programs.nothing)?
         .tree(&module)?
         .text(&module_script(lane)?)
+        .text(COMMANDS)
         .tree(Path::new("/src/qemu/tour.sh"))?;
     let folder = product("initramfs", key, |folder| {
-        let names = COMMANDS.join(" ");
+        let names = COMMANDS.replace('\n', " ");
         step::shell(
             "initramfs",
             "initramfs",

@@ -87,6 +87,11 @@ fn series(version: &str) -> String {
     version.split('.').take(2).collect::<Vec<_>>().join(".")
 }
 
+/// What `uname -r` says of it.
+fn abi(version: &str) -> String {
+    format!("{}{FLAVOUR}", upstream(version))
+}
+
 /// The upstream part: "7.3.4" of "7.3.4-1~bpo13+1".
 fn upstream(version: &str) -> &str {
     version.split('-').next().unwrap_or(version)
@@ -100,7 +105,7 @@ fn packages() -> Result<(PathBuf, String)> {
             .trim()
             .to_string(),
     };
-    let key = Key::new("kernel-packages 2").text(&pinned);
+    let key = Key::new("kernel-packages 3").text(&pinned);
     let folder = product("kernel-packages", key, |folder| {
         step::run(
             "list of Debian's packages",
@@ -122,7 +127,7 @@ fn packages() -> Result<(PathBuf, String)> {
         if version != pinned {
             eprintln!("    {pinned} is not in the archive any more: taking {version}");
         }
-        let abi = format!("{}{FLAVOUR}", upstream(&version));
+        let abi = abi(&version);
         step::shell(
             &format!("download of Linux {version}"),
             "kernel-download",
@@ -131,7 +136,8 @@ fn packages() -> Result<(PathBuf, String)> {
                 "apt-get -o APT::Sandbox::User=root download {source}={version} \
                  linux-binary-unsigned-{abi}={version} linux-headers-{abi}={version} \
                  linux-modules-{abi}={version}
-                 for deb in *.deb; do dpkg-deb -x $deb .; rm $deb; done
+                 for deb in *.deb; do dpkg-deb -x $deb .; done
+                 mkdir debs; mv *.deb debs
                  echo {version} >version"
             ),
         )
@@ -142,13 +148,31 @@ fn packages() -> Result<(PathBuf, String)> {
     Ok((folder, version))
 }
 
+/// What a Debian system with that kernel has to have for its modules, and to build one: the packages by name and version,
+/// and a folder with those of them that have been downloaded.
+pub fn for_modules() -> Result<(Vec<String>, PathBuf)> {
+    let (packages, version) = packages()?;
+    let abi = abi(&version);
+    let names = [
+        format!("linux-headers-{abi}={version}"),
+        format!("linux-modules-{abi}={version}"),
+        format!("linux-source-{}={version}", series(&version)),
+    ];
+    Ok((names.into(), packages.join("debs")))
+}
+
+/// What Debian's kernel calls itself.
+pub fn release() -> Result<String> {
+    Ok(abi(&packages()?.1))
+}
+
 /// The folder with Debian's own modules, in the lane that has any: in the other all is built in.
 pub fn distribution_modules(lane: Lane) -> Result<Option<PathBuf>> {
     if lane == Lane::Patched {
         return Ok(None);
     }
     let (packages, version) = packages()?;
-    let abi = format!("{}{FLAVOUR}", upstream(&version));
+    let abi = abi(&version);
     Ok(Some(packages.join("usr/lib/modules").join(abi)))
 }
 
@@ -183,7 +207,7 @@ pub fn kernel(lane: Lane, purpose: Purpose) -> Result<Kernel> {
 fn stock() -> Result<Kernel> {
     let (packages, version) = packages()?;
     let source = source()?;
-    let abi = format!("{}{FLAVOUR}", upstream(&version));
+    let abi = abi(&version);
     let key = Key::new("kernel-stock 2")
         .text(&version)
         .tree(Path::new("/src/qemu/root.packages"))?;
@@ -206,11 +230,23 @@ fn stock() -> Result<Kernel> {
             ),
         )
     })?;
-    let image = packages.join(format!("usr/lib/modules/{abi}/vmlinuz.unsigned"));
+    Ok(Kernel {
+        image: stock_image()?,
+        folder,
+    })
+}
+
+/// Debian's image.
+pub fn stock_image() -> Result<PathBuf> {
+    let (packages, version) = packages()?;
+    let image = packages.join(format!(
+        "usr/lib/modules/{}/vmlinuz.unsigned",
+        abi(&version)
+    ));
     if !image.is_file() {
         bail!("the kernel package has no image at {}", image.display());
     }
-    Ok(Kernel { image, folder })
+    Ok(image)
 }
 
 /// The names of the patches, in their order.

@@ -52,6 +52,9 @@ pub struct Boot<'a> {
     pub name: &'a str,
     /// Another kernel, for a job that needs no module.
     pub image: Option<&'a Path>,
+    /// A disk with a system that is booted instead of the guest's init and its job. It may reboot; what it writes to the
+    /// disk goes with the machine.
+    pub disk: Option<&'a Path>,
     /// What the guest's init is to do: see `qemu/init`.
     pub job: &'a str,
     /// More of the kernel's parameters.
@@ -236,13 +239,14 @@ pub fn boot(boot: &Boot<'_>, work: &Path, on_result: &mut dyn FnMut(&str)) -> Re
     } else {
         Purpose::Test
     };
-    guest::programs()?;
+    if boot.disk.is_none() {
+        guest::programs()?;
+    }
     cache::cargo_done()?;
     let image = match boot.image {
         Some(image) => image.to_path_buf(),
         None => kernel::kernel(boot.lane, purpose)?.image,
     };
-    let initramfs = guest::with_job(boot.lane, purpose, work, boot.job)?;
     let accel = if boot.icount {
         "tcg"
     } else {
@@ -264,15 +268,7 @@ pub fn boot(boot: &Boot<'_>, work: &Path, on_result: &mut dyn FnMut(&str)) -> Re
     let mut command = Command::new("setpriv");
     command
         .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
-        .args([
-            "-m",
-            "2048",
-            "-no-reboot",
-            "-display",
-            "none",
-            "-monitor",
-            "none",
-        ])
+        .args(["-m", "2048", "-display", "none", "-monitor", "none"])
         .args(["-object", "memory-backend-memfd,id=mem,size=2048M,share=on"])
         .args(["-M", "q35,memory-backend=mem"])
         // With a thread per processor, QEMU now and then runs a piece of code that another processor
@@ -298,9 +294,21 @@ pub fn boot(boot: &Boot<'_>, work: &Path, on_result: &mut dyn FnMut(&str)) -> Re
         ])
         .arg("-kernel")
         .arg(&image)
-        .arg("-initrd")
-        .arg(&initramfs)
         .args(["-device", "virtio-serial-pci", "-device", "virtio-rng-pci"]);
+    if let Some(disk) = boot.disk {
+        // The one kind of disk that Debian's kernel knows without a module.
+        command
+            .args(["-device", "nvme,serial=vserver,drive=disk", "-drive"])
+            .arg(format!(
+                "if=none,id=disk,format=raw,snapshot=on,file={}",
+                disk.display()
+            ))
+            .env("TMPDIR", work);
+        append += " root=/dev/nvme0n1 rootfstype=ext4 rw";
+    } else {
+        let initramfs = guest::with_job(boot.lane, purpose, work, boot.job)?;
+        command.arg("-no-reboot").arg("-initrd").arg(initramfs);
+    }
     if boot.icount {
         command.args([
             "-icount",

@@ -6,11 +6,13 @@
 mod bench;
 mod cache;
 mod check;
+mod deb;
 mod exec;
 mod follow;
 mod guest;
 mod kernel;
 mod machine;
+mod packages;
 mod patches;
 mod starts;
 mod step;
@@ -79,6 +81,8 @@ enum Verb {
     Steps,
     /// Build the programs and print where they are.
     Userland,
+    /// Build the Debian packages and print where they are.
+    Deb,
     /// Formatting, lints, unsafe budget, header drift.
     Check,
     /// Write include/vserver_ioctl.h anew.
@@ -135,6 +139,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
             println!("{}", step::on_host(&guest::programs()?.vserver));
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Deb => deb::run(),
         Verb::Check => check::run(),
         Verb::Header => check::write_header(),
         Verb::Fmt => check::format(false),

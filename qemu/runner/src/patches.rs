@@ -60,6 +60,7 @@ pub fn steps() -> Result<ExitCode> {
             lane: Lane::Stock,
             name: Lane::Stock.name(),
             image: Some(&image),
+            disk: None,
             job: "bare\ntrue\n",
             parameters: "",
             icount: false,

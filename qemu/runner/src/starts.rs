@@ -112,6 +112,7 @@ fn measure(before: &str, script: &str) -> Result<String> {
             lane: Lane::Stock,
             name: Lane::Stock.name(),
             image: None,
+            disk: None,
             job: &format!("exec\n{before}\n{script}"),
             parameters: "",
             icount: true,

@@ -3,14 +3,16 @@
 //! `make test`: host tests, then the guest suite in every lane; one closing line.
 
 use crate::{
-    cache, guest,
+    cache,
+    deb::{self, Packages},
+    guest,
     kernel::{self, Lane, Purpose},
-    machine::{self, Boot, Work},
-    step, trees,
+    machine::{self, Boot, Outcome, Work},
+    packages, step, trees,
 };
 use anyhow::{anyhow, Context, Result};
 use clap::ValueEnum;
-use std::{collections::BTreeSet, fs, process::ExitCode, thread, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, process::ExitCode, thread, time::Duration};
 
 #[derive(Default)]
 struct Totals {
@@ -24,12 +26,18 @@ struct Totals {
 /// Runs the tests whose name contains `filter`, in all lanes or in one.
 pub fn run(filter: &str, lane: Option<Lane>) -> Result<ExitCode> {
     let lanes = match &lane {
+        // No lane has them.
+        _ if filter.starts_with(packages::PREFIX) => &[],
         Some(lane) => std::slice::from_ref(lane),
         None => Lane::value_variants(),
     };
     let mut totals = Totals::default();
     host(filter, &mut totals)?;
     guest::programs()?;
+    let debs = match packages::wanted(filter, lane) {
+        true => Some((deb::packages()?, deb::upgrade()?)),
+        false => None,
+    };
     cache::cargo_done()?;
     trees::servers()?;
     trees::inits()?;
@@ -37,6 +45,9 @@ pub fn run(filter: &str, lane: Option<Lane>) -> Result<ExitCode> {
     let outcomes: Vec<Result<Totals>> = thread::scope(|scope| {
         let mut machines = Vec::new();
         let mut outcomes = Vec::new();
+        if let Some((packages, later)) = &debs {
+            machines.push(scope.spawn(|| of_packages(packages, later)));
+        }
         for lane in lanes {
             let prepared = kernel::kernel(*lane, Purpose::Test)
                 .and_then(|_| guest::initramfs(*lane, Purpose::Test));
@@ -190,7 +201,20 @@ struct Reader<'a> {
     complete: bool,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(name: &'a str, reasons: &'a BTreeSet<String>, totals: &'a mut Totals) -> Self {
+        Self {
+            name,
+            reasons,
+            totals,
+            running: None,
+            said: Vec::new(),
+            planned: None,
+            reported: 0,
+            complete: false,
+        }
+    }
+
     fn line(&mut self, line: &str) {
         if let Some(name) = line.strip_prefix("# running ") {
             self.running = Some(name.to_string());
@@ -240,41 +264,8 @@ impl Reader<'_> {
     }
 }
 
-fn in_guest(lane: Lane, part: &Part, filter: &str) -> Result<Totals> {
-    let mut totals = Totals::default();
-    let reasons = known_reasons()?;
-    let servers = trees::servers()?;
-    let inits = trees::inits()?;
-    let work = Work::new()?;
-    eprintln!("==> guest tests, {} ...", part.name);
-    let mut reader = Reader {
-        name: &part.name,
-        reasons: &reasons,
-        totals: &mut totals,
-        running: None,
-        said: Vec::new(),
-        planned: None,
-        reported: 0,
-        complete: false,
-    };
-    let outcome = machine::boot(
-        &Boot {
-            lane,
-            name: &part.name,
-            image: None,
-            job: &format!("test\n{filter}\n{}\n", part.tests),
-            parameters: part.parameters,
-            icount: false,
-            vservers: None,
-            servers: Some(&servers),
-            inits: Some(&inits),
-            share: false,
-            interactive: false,
-            limit: Duration::from_secs(3900),
-        },
-        work.path(),
-        &mut |line| reader.line(line),
-    )?;
+/// What a machine has left, after its last line.
+fn ended(mut reader: Reader<'_>, outcome: &Outcome) {
     if let Some(name) = reader.running.take() {
         reader.fail(&format!("{name}: the guest died or hung in it"));
     } else if !reader.complete || reader.planned != Some(reader.reported) {
@@ -290,8 +281,49 @@ fn in_guest(lane: Lane, part: &Part, filter: &str) -> Result<Totals> {
             println!("    {line}");
         }
         let alarms = outcome.alarms.iter().map(|line| format!("    {line}"));
-        totals.failures.extend(alarms);
+        reader.totals.failures.extend(alarms);
     }
     eprintln!("    console: {}", step::on_host(&outcome.console));
+}
+
+fn of_packages(packages: &Packages, later: &Path) -> Result<Totals> {
+    let mut totals = Totals::default();
+    let reasons = BTreeSet::new();
+    let mut reader = Reader::new("packages", &reasons, &mut totals);
+    match packages::run(packages, later, &mut |line| reader.line(line)) {
+        Ok(outcome) => ended(reader, &outcome),
+        Err(error) => reader.fail(&format!("{error:#}")),
+    }
+    Ok(totals)
+}
+
+fn in_guest(lane: Lane, part: &Part, filter: &str) -> Result<Totals> {
+    let mut totals = Totals::default();
+    let reasons = known_reasons()?;
+    let servers = trees::servers()?;
+    let inits = trees::inits()?;
+    let work = Work::new()?;
+    eprintln!("==> guest tests, {} ...", part.name);
+    let mut reader = Reader::new(&part.name, &reasons, &mut totals);
+    let outcome = machine::boot(
+        &Boot {
+            lane,
+            name: &part.name,
+            image: None,
+            disk: None,
+            job: &format!("test\n{filter}\n{}\n", part.tests),
+            parameters: part.parameters,
+            icount: false,
+            vservers: None,
+            servers: Some(&servers),
+            inits: Some(&inits),
+            share: false,
+            interactive: false,
+            limit: Duration::from_secs(3900),
+        },
+        work.path(),
+        &mut |line| reader.line(line),
+    )?;
+    ended(reader, &outcome);
     Ok(totals)
 }

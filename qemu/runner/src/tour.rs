@@ -62,6 +62,7 @@ pub fn run() -> Result<ExitCode> {
             lane: Lane::Stock,
             name: Lane::Stock.name(),
             image: None,
+            disk: None,
             job: &job(interactive),
             parameters: "",
             icount: false,

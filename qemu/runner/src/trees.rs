@@ -4,7 +4,7 @@
 
 use crate::{
     cache::{product, Key},
-    step,
+    kernel, step,
 };
 use anyhow::Result;
 use std::path::{Path, PathBuf};
@@ -190,4 +190,37 @@ pub fn inits() -> Result<PathBuf> {
             &format!("{function}{script}"),
         )
     })
+}
+
+/// What a plain Debian machine has.
+const MACHINE: [&str; 3] = ["dbus", "systemd-sysv", "udev"];
+
+/// A Debian system with systemd and its kernel's modules, and with these packages.
+pub fn machine(depends: &[String]) -> Result<PathBuf> {
+    let (kernel, debs) = kernel::for_modules()?;
+    let mut packages: Vec<&str> = MACHINE.into();
+    packages.extend(kernel.iter().map(String::as_str));
+    for name in depends {
+        // That one has its version already.
+        let known = |package: &&str| package.split('=').next() == Some(name.as_str());
+        if !packages.iter().any(known) {
+            packages.push(name);
+        }
+    }
+    let packages = packages.join(",");
+    let key = Key::new("machine 1").text(&packages);
+    let folder = product("machine", key, |folder| {
+        step::shell(
+            "Debian system that builds modules (about a minute)",
+            "machine",
+            folder,
+            &format!(
+                "mmdebstrap --variant=minbase --include={packages} \\
+                     --setup-hook='mkdir -p \"$1/var/cache/apt/archives\"; cp {debs}/*.deb \"$1/var/cache/apt/archives\"' \\
+                     trixie tree /etc/apt/sources.list /etc/apt/sources.list.d/backports.list",
+                debs = debs.display(),
+            ),
+        )
+    })?;
+    Ok(folder.join("tree"))
 }

@@ -19,23 +19,11 @@ use std::path::Path;
 #[cfg(feature = "pages")]
 pub(crate) const ARGUMENT: &str = "--internal-pages";
 
-/// The commands that have names of their own: a link of that name to this program is the command.
-pub(crate) const PROGRAMS: [&str; 14] = [
-    "capchroot",
-    "chbind",
-    "chcontext",
-    "newvserver",
-    "reducecap",
-    "setattr",
-    "showattr",
-    "vdu",
-    "vkill",
-    "vps",
-    "vpstree",
-    "vserver-stat",
-    "vservers",
-    "vtop",
-];
+/// The commands that have names of their own: a link of that name to this program is the command. Who installs the
+/// links reads the same file.
+fn programs() -> impl Iterator<Item = &'static str> {
+    include_str!("../../../packaging/programs").lines()
+}
 
 /// A file that is written: its path below the directory, and what is in it.
 type Written = (String, Vec<u8>);
@@ -59,7 +47,7 @@ fn commands() -> Vec<(Kind, Command)> {
         .map(|command| {
             let name = command.get_name().to_owned();
             let kind = match () {
-                () if PROGRAMS.contains(&name.as_str()) => Kind::Program,
+                () if programs().any(|program| program == name) => Kind::Program,
                 () if server::VERBS.contains(&name.as_str()) => Kind::Verb,
                 () => Kind::Plain,
             };
@@ -79,9 +67,6 @@ fn all() -> anyhow::Result<Vec<Written>> {
     let mut files = manual::all()?;
     files.push(("man/vserver.conf.5".to_owned(), configuration::page()));
     files.extend(completions::all());
-    // For who installs the links.
-    let names = PROGRAMS.map(|name| format!("{name}\n")).concat();
-    files.push(("programs".to_owned(), names.into_bytes()));
     Ok(files)
 }
 
@@ -133,7 +118,7 @@ mod tests {
 
     #[test]
     fn each_program_is_found_by_its_name() {
-        for name in PROGRAMS {
+        for name in programs() {
             // "vps" hands most of its arguments on.
             let help = if name == "vps" {
                 "--help"
