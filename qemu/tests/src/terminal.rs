@@ -148,9 +148,19 @@ impl Terminal {
 
     /// What it shows until it ends, and the code that it ends with.
     pub(crate) fn until_its_end(mut self) -> Result<(String, i32), String> {
+        let start = Instant::now();
         let mut room = [0; 4096];
-        // Nobody has the terminal open any more: EIO.
-        while let Ok(length) = read(&self.master, &mut room) {
+        loop {
+            let left = LIMIT.saturating_sub(start.elapsed());
+            let mut ready = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
+            let time = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+            if left.is_zero() || poll(&mut ready, time) == Ok(0) {
+                return Err(format!("it does not end: {:?}", self.shown));
+            }
+            // Nobody has the terminal open any more: EIO.
+            let Ok(length) = read(&self.master, &mut room) else {
+                break;
+            };
             self.shown += &String::from_utf8_lossy(&room[..length]);
         }
         match end_of(self.leader)? {
