@@ -99,10 +99,11 @@ fn build(later: Option<&str>) -> Result<PathBuf> {
     let (entry, kind) = match later {
         None => (String::new(), "binary"),
         Some(version) => (
-            // Its date is that of the entry before it.
+            // Lintian wants it to have a date after that of the entry before it.
             format!(
-                "{{ echo 'vserver ({version}) unstable; urgency=medium'; echo; echo '  * A later version.'; echo
-                   grep -m 1 '^ -- ' {CHANGELOG}; echo; cat {CHANGELOG}; }} >debian/changelog"
+                "last=$(grep -m 1 '^ -- ' {CHANGELOG})
+                 {{ echo 'vserver ({version}) unstable; urgency=medium'; echo; echo '  * A later version.'; echo
+                   echo \"${{last%%>*}}>  $(date -R -u -d \"${{last##*>  }} + 1 day\")\"; echo; cat {CHANGELOG}; }} >debian/changelog"
             ),
             "any",
         ),
