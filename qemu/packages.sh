@@ -119,7 +119,7 @@ install() {
 		[ "$(systemctl is-enabled $unit)" = enabled ]
 		[ "$(systemctl is-active $unit)" = inactive ]
 	done
-	soon systemd-analyze verify vservers.service vservers.target vserver@x.service
+	soon systemd-analyze verify --man=no vservers.service vservers.target vserver@x.service
 }
 
 build() {

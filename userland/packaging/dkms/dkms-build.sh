@@ -4,7 +4,7 @@
 # Builds the module in this directory for a kernel of Debian: dkms-build.sh KERNEL HEADERS
 #
 # Debian's headers have no Rust metadata, which a module in Rust is built against. It is made anew from the kernel's source
-# of the same version with the same configuration and compiler, takes some minutes and 900 MB, and is kept for
+# of the same version with the same configuration and compiler, takes a minute and 400 MB, and is kept for
 # the next build against that kernel.
 set -eu
 
@@ -60,7 +60,7 @@ done
 
 tree=$cache/$kernel
 if [ "$(cat "$tree/complete" 2>/dev/null)" != "$wanted" ]; then
-	echo "Rust metadata of $kernel: this takes some minutes"
+	echo "Rust metadata of $kernel: this takes a minute or two"
 	rm -rf "$tree"
 	mkdir -p "$tree/source" "$tree/build"
 	# Only what the metadata is made from: a tenth of it.
