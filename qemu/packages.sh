@@ -129,6 +129,25 @@ build() {
 	[ "$(soon vserver list --no-legend | wc -l)" = 2 ]
 }
 
+# A copy of the machine itself: what its packages have, and its configuration; nothing of its kernel or of other vservers.
+host() {
+	echo own >/etc/of-our-own
+	echo away >/var/log/of-our-own
+	timeout 900 vserver self build --host >/root/said
+	cat /root/said
+	grep -q 'dpkg' /root/said
+	grep -q 'getty' /root/said
+	test -s /vservers/self/etc/of-our-own
+	absent /vservers/self/var/log/of-our-own /vservers/self/vservers/web /vservers/self/lib/modules/"$(uname -r)"/kernel \
+		/vservers/self/root/system.tar
+	[ "$(cat /vservers/self/etc/machine-id)" != "$(cat /etc/machine-id)" ]
+	[ "$(chroot /vservers/self dpkg-query -W | wc -l)" = "$(dpkg-query -W | wc -l)" ]
+	[ "$(stat -c '%a %U' /vservers/self/usr/bin/su)" = "$(stat -c '%a %U' /usr/bin/su)" ]
+	soon chcontext --silent --secure capchroot /vservers/self dpkg --version
+	soon vserver self delete --yes
+	absent /vservers/self /etc/vservers/self.conf
+}
+
 units() {
 	soon systemctl start vservers.target
 	until_so vserver web running
@@ -233,7 +252,7 @@ purge_module() {
 	absent /usr/src/vserver-"$version" /var/lib/dkms/vserver /var/cache/vserver-dkms /usr/lib/modules-load.d/vserver.conf
 }
 
-before_reboot='module install build units sysvinit'
+before_reboot='module install build host units sysvinit'
 after_reboot='reboot upgrade remove purge purge_module'
 if [ ! -d $state ]; then
 	mkdir -p $state
