@@ -222,7 +222,8 @@ remove() {
 		test -x /vservers/$name/bin/busybox
 	done
 	# Without the package its script does nothing.
-	/etc/init.d/vservers start
+	[ ! -x /etc/init.d/vservers ]
+	sh /etc/init.d/vservers start
 	fails grep vservers /proc/self/mountinfo
 }
 
