@@ -96,6 +96,8 @@ fn enter() -> Outcome {
             types(&mut terminal, "echo x >$(tty)")?.as_str(),
             "x\n",
         )?;
+        // Before it shows its prompt it does not read keys yet, but lines.
+        terminal.until(PROMPT)?;
         terminal.press("\x04")?;
         equal("the code", terminal.until_its_end()?.1, 0)?;
 
