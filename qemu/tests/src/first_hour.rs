@@ -118,11 +118,20 @@ impl Step<'_> {
     }
 
     fn is_like(&self, said: &[String]) -> bool {
-        self.shown.len() == said.len()
-            && said
-                .iter()
-                .zip(&self.shown)
-                .all(|(line, pattern)| is_like(line, pattern))
+        lines_are_like(said, &self.shown)
+    }
+}
+
+/// Line by line; one that is `…` alone stands for any number of them.
+fn lines_are_like(said: &[String], patterns: &[&str]) -> bool {
+    match patterns.split_first() {
+        None => said.is_empty(),
+        Some((&"…", rest)) => {
+            (0..=said.len()).any(|skipped| lines_are_like(&said[skipped..], rest))
+        }
+        Some((pattern, rest)) => said
+            .split_first()
+            .is_some_and(|(line, left)| is_like(line, pattern) && lines_are_like(left, rest)),
     }
 }
 
