@@ -52,11 +52,18 @@ fn wrong() -> Outcome {
                 before.created_ns,
             )?;
         }
+        // Nor is it out of reach without a configuration.
+        fs::remove_file(CONF).map_err(words)?;
+        contains(&vserver.good(&["status"])?, &["running", CONF])?;
+        equal("its nice value", nice(&vserver)?.as_str(), "3")?;
+        fs::write(CONF, format!("{right}S_NICE=90\n")).map_err(words)?;
         // A reboot from inside comes back as it was.
         vserver.reboots(&["reboot"])?;
         equal("its nice value", nice(&vserver)?.as_str(), "3")?;
         contains(&vserver.good(&["logs"])?, &["S_NICE: \"90\""])?;
+        fs::remove_file(CONF).map_err(words)?;
         vserver.stop(&["going down"])?;
+        fs::write(CONF, format!("{right}S_NICE=90\n")).map_err(words)?;
         let said = ends(2, &["vserver", "box", "start"])?;
         contains(&said, &["S_NICE: \"90\""])?;
         equal("it runs", vserver.running(), Ok(false))
