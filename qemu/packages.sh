@@ -44,11 +44,11 @@ run() {
 }
 
 # A command that must end in time.
-soon() { timeout 180 "$@"; }
+soon() { timeout 300 "$@"; }
 
 # Waits for a command to succeed.
 until_so() {
-	for _ in $(seq 120); do
+	for _ in $(seq 240); do
 		! "$@" >/dev/null 2>&1 || return 0
 		sleep 1
 	done

@@ -147,7 +147,7 @@ pub fn run(packages: &Packages, later: &Path, on_result: &mut dyn FnMut(&str)) -
             inits: Some(&inits),
             share: false,
             interactive: false,
-            limit: Duration::from_secs(1200),
+            limit: Duration::from_secs(2400),
         },
         work.path(),
         on_result,
