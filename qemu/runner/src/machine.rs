@@ -324,6 +324,9 @@ pub fn boot(boot: &Boot<'_>, work: &Path, on_result: &mut dyn FnMut(&str)) -> Re
         append += " nokaslr norandmaps cryptomgr.notests uhash_entries=65536 settle=3";
     } else {
         command.args(["-smp", "2"]);
+        // What virtiofsd writes into the guest's memory QEMU's translator does not see: in a page that had a program before, it
+        // would go on with that one's code. The guest's own writes it sees, so pages are zeroed first, as in Debian's kernel.
+        append += " init_on_alloc=1";
     }
     command
         .arg("-serial")
