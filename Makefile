@@ -8,19 +8,21 @@ LANE ?= stock
 # As it stands, whatever quotes, dollars and lines it has.
 export VSERVER_COMMAND := $(value CMD)
 unexport CMD
-export SHARE ACCEL KERNEL_VERSION
+export SHARE ACCEL KERNEL_VERSION KERNEL_FLAVOUR
 CARGO ?= cargo
 MAKEFLAGS += --no-print-directory
 
 # How many inputs `make fuzz` tries in each of its two parts.
 N ?= 10000000
 
-.PHONY: run fuzz test check kmod kernel steps userland deb exec bench starts header fmt help
+.PHONY: run fuzz test test-long check kmod kernel steps userland deb exec bench starts analyzer header fmt help
 
 run:
 	@qemu/bootstrap.sh run
 test:
 	@qemu/bootstrap.sh test --filter '$(T)' $(TEST_LANE)
+test-long:
+	@qemu/bootstrap.sh test-long --part '$(PART)' $(TEST_LANE) $(if $(FORCE),--force)
 fuzz:
 	@FUZZ='$(N)' INSTA_UPDATE=no $(CARGO) test --profile fuzz -p libvserver -p vserver fuzz_ -- --nocapture
 check:
@@ -41,6 +43,8 @@ bench:
 	@qemu/bootstrap.sh bench
 starts:
 	@qemu/bootstrap.sh starts
+analyzer:
+	@qemu/bootstrap.sh analyzer
 header:
 	@qemu/bootstrap.sh header
 fmt:
@@ -48,12 +52,14 @@ fmt:
 help:
 	@echo 'make run                  boot a stock Debian kernel with two vservers and look around'
 	@echo 'make fuzz [N=10000000]                        give nonsense to all that reads what others write'
-	@echo 'make test [T=pattern] [LANE=stock|patched]   all tests, or a part'
-	@echo 'make check                formatting, lints, unsafe budget, header drift'
+	@echo 'make test [T=pattern] [LANE=stock|patched]   all tests, or a part; with LANE no host tests'
+	@echo 'make test-long [PART=name|list] [LANE=stock|patched] [FORCE=1]   the long tests, in parts; prints their results'
+	@echo 'make check                formatting, lints, unsafe budget, header drift, C, layouts and prototypes'
 	@echo 'make exec CMD=... [LANE=patched] [SHARE=dir] [ICOUNT=1]   run a command as root on that machine'
 	@echo 'make bench                instructions per system call, in every lane, into docs/benchmarks.md'
 	@echo 'make starts               start and stop times beside systemd-nspawn and lxc, into docs/starting.md'
 	@echo 'make kmod | kernel | userland   only build; prints where the result is (kernel: the patched one)'
 	@echo 'make deb                  the Debian packages, without a word of lintian; prints where they are'
 	@echo 'make steps                the kernel after each patch of patches/, and with their option off'
+	@echo 'make analyzer             rust-project.json for kmod/, into target/analyzer'
 	@echo 'make header | fmt         regenerate include/vserver_ioctl.h; format the sources'

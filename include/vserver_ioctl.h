@@ -6,7 +6,7 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define VSERVER_ABI_VERSION 1
+#define VSERVER_ABI_VERSION 2
 #define VSERVER_CONTEXT_ROOT 0
 #define VSERVER_CONTEXT_SPECTATOR 1
 #define VSERVER_CONTEXT_NEW (-1)
@@ -33,6 +33,11 @@
 #define VSERVER_FEATURE_ORPHANS 4
 #define VSERVER_LANE_STOCK 0
 #define VSERVER_LANE_PATCHED 1
+#define VSERVER_HOOK_NAME_LEN 48
+#define VSERVER_HOOK_KIND_LEN 16
+#define VSERVER_HOOK_FILE_LEN 40
+#define VSERVER_HOOK_FUNCTION 0
+#define VSERVER_HOOK_MEMBER 1
 #define VSERVER_STATE_ALIVE 1
 #define VSERVER_STATE_ENDING 2
 #define VSERVER_STATE_ENDED 3
@@ -135,6 +140,22 @@ struct vserver_addresses {
 	__u64 reserved[3];
 };
 
+struct vserver_list_hooks {
+	__u64 buffer;
+	__u32 count;
+	__u32 skip;
+	__u64 reserved[2];
+};
+
+struct vserver_hook_info {
+	__u8 name[VSERVER_HOOK_NAME_LEN];
+	__u8 kind[VSERVER_HOOK_KIND_LEN];
+	__u8 file[VSERVER_HOOK_FILE_LEN];
+	__u32 place;
+	__u32 attached;
+	__u64 reserved[2];
+};
+
 #define VSERVER_IOC_INFO _IOR(0xb9, 0, struct vserver_info)
 #define VSERVER_IOC_ENTER _IOWR(0xb9, 1, struct vserver_enter)
 #define VSERVER_IOC_GET _IOWR(0xb9, 2, struct vserver_get)
@@ -142,5 +163,8 @@ struct vserver_addresses {
 #define VSERVER_IOC_OPEN _IOWR(0xb9, 4, struct vserver_open)
 #define VSERVER_IOC_SET_ADDRESSES _IOWR(0xb9, 5, struct vserver_addresses)
 #define VSERVER_IOC_GET_ADDRESSES _IOWR(0xb9, 6, struct vserver_addresses)
+#define VSERVER_IOC_SIGNAL _IOWR(0xb9, 7, struct vserver_signal)
+#define VSERVER_IOC_STATUS _IOR(0xb9, 8, struct vserver_status)
+#define VSERVER_IOC_LIST_HOOKS _IOWR(0xb9, 9, struct vserver_list_hooks)
 
 #endif

@@ -26,9 +26,4 @@ struct proc_inode_layout {
 	struct inode vfs_inode;
 };
 
-static inline struct proc_inode_layout *vserver_proc_inode(struct inode *inode)
-{
-	return container_of(inode, struct proc_inode_layout, vfs_inode);
-}
-
 #endif

@@ -5,24 +5,18 @@
 use kernel::prelude::*;
 
 mod attach;
+#[allow(improper_ctypes)] // Kernel structures cross only as pointers.
+mod bindings;
 mod context;
-mod context_fd;
 mod device;
-mod device_node;
-mod fakeinit;
-mod ffi;
 mod hooks;
-mod net_ffi;
-mod network;
+mod linux;
 #[path = "policy/mod.rs"]
 #[expect(unreachable_pub)] // Public in the crate of the same source.
 mod policy;
-mod registry;
-mod task;
 #[path = "uapi/mod.rs"]
 #[allow(dead_code, unreachable_pub)] // The whole ABI, also what only user space needs.
 mod uapi;
-mod wait;
 
 module! {
     type: Vserver,
@@ -32,13 +26,23 @@ module! {
     license: "GPL",
 }
 
+/// What `modinfo` shows of the file, so that programs know its ABI before it is loaded.
+#[used]
+#[link_section = ".modinfo"]
+static ABI: [u8; 14] = {
+    let mut text = *b"vserver_abi=0\0";
+    assert!(uapi::ABI_VERSION < 10);
+    text[12] += uapi::ABI_VERSION as u8;
+    text
+};
+
 /// The loaded module. Fields drop in order: no new callers, then no hooks, then no leftovers.
 #[pin_data]
 struct Vserver {
     #[pin]
-    device: device_node::Node,
+    device: device::Node,
     #[pin]
-    hooks: attach::Attached,
+    hooks: attach::Attached<hooks::All>,
 }
 
 impl kernel::InPlaceModule for Vserver {
@@ -46,11 +50,13 @@ impl kernel::InPlaceModule for Vserver {
         try_pin_init!(Self {
             // The hooks first: the device must not accept a context before the walls stand.
             hooks: {
-                ffi::resolve()?;
-                registry::init();
-                attach::Attached::new()?
+                attach::kallsyms::resolve()?;
+                context::init::<hooks::All>()?;
+                linux::init_names();
+                hooks::init();
+                attach::Attached::new(hooks::ALWAYS, hooks::WITH_INITS)?
             },
-            device <- device_node::Node::register(),
+            device <- device::Node::register(),
         })
     }
 }

@@ -116,8 +116,8 @@ exec unshare --mount --propagation private -- bash -c '
 		CARGO_HTTP_CAINFO=/etc/ssl/certs/ca-certificates.crt \
 		CARGO_HOME=/cache/cargo CARGO_TARGET_DIR=/cache/target CARGO_TERM_COLOR=never \
 		http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}" no_proxy="${no_proxy:-}" \
-		VSERVER_HOST_CACHE="$cache" VSERVER_SHARE="$share" VSERVER_COMMAND="${VSERVER_COMMAND:-}" \
-		ACCEL="${ACCEL:-}" KERNEL_VERSION="${KERNEL_VERSION:-}" \
+		VSERVER_HOST_CACHE="$cache" VSERVER_HOST_ROOT="$root" VSERVER_SHARE="$share" VSERVER_COMMAND="${VSERVER_COMMAND:-}" \
+		ACCEL="${ACCEL:-}" KERNEL_VERSION="${KERNEL_VERSION:-}" KERNEL_FLAVOUR="${KERNEL_FLAVOUR:-}" \
 		bash -c "
 			# Cargo goes by times. Here they change with the content only, from whichever clone it is.
 			mkdir -p /cache/source

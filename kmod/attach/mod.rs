@@ -2,39 +2,59 @@
 
 //! Attachment: from the kernel's functions to the handlers in `hooks/`.
 //!
-//! The lane is fixed when the module is built: `native` for a kernel with CONFIG_SECURITY_VSERVER,
-//! `ftrace` for any other. What both lanes wrap by ftrace, the network's functions, is in C.
+//! The lane is fixed when the module is built. `engine` attaches by ftrace; in a kernel with
+//! CONFIG_SECURITY_VSERVER, `native` attaches what its patches ask for.
 //!
 //! # Leaving
 //!
-//! After detaching, a task may still be inside one of our functions. Handlers that cannot sleep
+//! A kernel function that may sleep for as long as it likes, in a caller's memory or in a file server, never runs
+//! below a function of the module: the hook tests, and jumps (`mediate`, `relay`, `wrap_inside`, `instead`,
+//! `answer`). If the answer
+//! has to be changed nevertheless, that is only for callers in a context or with addresses of their own,
+//! which hold the module, so `delete_module(2)` refuses while they live.
+//!
+//! When the hooks are detached, a task may still be inside a function of the module. Functions that do not sleep
 //! are left when an RCU-tasks grace period has passed, because a task in them is at most preempted.
-//! Wrappers that call something that may sleep count themselves in [`Inside`]. So removal is: one
-//! grace period (whoever had jumped in has counted), wait until the count is zero, one more
-//! grace period (whoever had counted down has returned). Around the latter the entries of terminals
-//! and the roots of /proc forget us, see `devpts.c` and `proc_root.c`.
+//! Those that may sleep for a short time, as to allocate, count themselves as [`Inside`]. So removal is: one
+//! grace period (all tasks that had jumped in have counted), wait until the count is zero, one more
+//! grace period (all that had counted down have returned). Around the latter the entries of terminals
+//! and the roots of /proc forget the module ([`Handlers`]).
 
-use crate::{ffi, registry, task};
-use core::ffi::c_int;
+use crate::bindings;
+use core::marker::PhantomData;
 use kernel::{
-    bindings,
     prelude::*,
-    sync::atomic::{Atomic, Relaxed},
-    task::Task,
     time::{delay::fsleep, Delta},
 };
 
-#[cfg(not(CONFIG_SECURITY_VSERVER))]
-mod ftrace;
+pub(crate) mod answer;
+pub(crate) mod argument;
+mod engine;
+pub(crate) mod entry;
+pub(crate) mod hook;
+mod inside;
+pub(crate) mod kallsyms;
 #[cfg(CONFIG_SECURITY_VSERVER)]
 mod native;
+pub(crate) mod prototype;
+pub(crate) mod row;
 
+#[cfg(not(CONFIG_SECURITY_VSERVER))]
+use self::engine as lane;
 #[cfg(CONFIG_SECURITY_VSERVER)]
 use self::native as lane;
-#[cfg(not(CONFIG_SECURITY_VSERVER))]
-use crate::ffi::ftrace as lane;
 
-pub(crate) use lane::hooks;
+pub(crate) use self::inside::{Inside, PF_IN_CONTEXT};
+
+/// How many hooks are attached, and how many are to be attached by now.
+pub(crate) fn hooks() -> (u32, u32) {
+    lane::hooks()
+}
+
+/// What the ABI tells of a hook, by its place in the list of all. `None`: behind the last one.
+pub(crate) fn hook_info(index: usize) -> Option<crate::uapi::HookInfo> {
+    lane::hook_at(index).map(|(hook, attached)| hook.info(attached))
+}
 
 /// The lane of this build, as the ABI names it.
 pub(crate) const LANE: u32 = if cfg!(CONFIG_SECURITY_VSERVER) {
@@ -52,83 +72,62 @@ pub(crate) const FEATURES: u64 = crate::uapi::FEATURE_ADDRESSES
         0
     };
 
-/// Attaches what a context's process 1 needs, before there is the first one. Sleeps.
-pub(crate) fn inits() -> Result {
-    ffi::ftrace::attach_inits()
+/// Attaches what a context's process 1 needs, before there is the first one. `then` is done the first time. Sleeps.
+pub(crate) fn inits(then: impl FnOnce()) -> Result {
+    engine::attach_inits(then)
 }
 
-static INSIDE: Atomic<i64> = Atomic::new(0);
-
-/// Held by wrappers around code that may sleep.
-pub(crate) struct Inside(());
-
-impl Inside {
-    #[inline]
-    pub(crate) fn enter() -> Self {
-        INSIDE.add(1, Relaxed);
-        Self(())
-    }
-}
-
-impl Drop for Inside {
-    #[inline]
-    fn drop(&mut self) {
-        INSIDE.add(-1, Relaxed);
-    }
-}
-
-/// [`Inside`] for C: 1 on the way in, -1 on the way out.
-#[no_mangle]
-extern "C" fn vserver_inside(change: c_int) {
-    INSIDE.add(change.into(), Relaxed);
-}
-
-/// The answer of a kernel function that is 0 or a negative errno.
-fn errno(result: Result) -> c_int {
-    match result {
-        Ok(()) => 0,
-        Err(error) => error.to_errno(),
-    }
-}
-
-/// # Safety
-///
-/// `task` must be valid as long as the result is used.
-unsafe fn as_task<'a>(task: *mut bindings::task_struct) -> &'a Task {
-    // SAFETY: By contract; `Task` is a transparent wrapper of `task_struct`.
-    unsafe { &*task.cast::<Task>() }
+/// What the handlers do around that they are attached. Each is called once, in this order.
+pub(crate) trait Handlers {
+    /// They are attached.
+    fn attached();
+    /// They are about to be detached: there is no context left.
+    fn leaving();
+    /// They are detached, and nobody is inside them: what else points to the module is not to call it any more.
+    fn silence();
+    /// A grace period of Tasks RCU after that: nothing is to point to the module any more.
+    fn forget();
+    /// Another one after that.
+    fn gone();
 }
 
 /// The hooks are attached as long as this lives.
-pub(crate) struct Attached(());
+pub(crate) struct Attached<H: Handlers>(PhantomData<H>);
 
-impl Attached {
-    /// Attaches all or nothing.
-    pub(crate) fn new() -> Result<Self> {
+impl<H: Handlers> Attached<H> {
+    /// Attaches all or nothing: these hooks of `hooks!` (for good, and with the first process 1 of a context), and those of
+    /// the lane.
+    pub(crate) fn new(always: &[&[hook::Hook]], with_inits: &[&[hook::Hook]]) -> Result<Self> {
+        engine::init();
         // Dropped on failure, which detaches what was attached.
-        let attached = Self(());
-        lane::attach()?;
-        ffi::ptys::begin();
-        let (count, total) = hooks();
+        let attached = Self(PhantomData);
+        lane::attach(always, with_inits)?;
+        H::attached();
+        let (count, total) = lane::hooks();
         pr_info!("{} of {} hooks attached\n", count, total);
         Ok(attached)
     }
 }
 
-impl Drop for Attached {
+/// Waits until every task that was preempted inside a function of ours has left it. Where a task cannot be preempted there,
+/// this is plain RCU. Sleeps.
+fn rcu_tasks_grace_period() {
+    // SAFETY: Process context; no other precondition.
+    unsafe { bindings::vserver_inline_synchronize_rcu_tasks() }
+}
+
+impl<H: Handlers> Drop for Attached<H> {
     fn drop(&mut self) {
-        task::purge();
+        H::leaving();
         lane::detach();
-        ffi::rcu_tasks_grace_period();
-        while INSIDE.load(Relaxed) != 0 {
+        rcu_tasks_grace_period();
+        while inside::count() != 0 {
             fsleep(Delta::from_millis(1));
         }
-        ffi::ptys::unmark();
-        ffi::proc_roots::unmark();
-        ffi::rcu_tasks_grace_period();
-        ffi::ptys::end();
-        ffi::proc_roots::end();
-        ffi::rcu_tasks_grace_period();
-        registry::exit();
+        H::silence();
+        rcu_tasks_grace_period();
+        H::forget();
+        rcu_tasks_grace_period();
+        H::gone();
     }
 }

@@ -1,92 +1,102 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The `patched` lane: the handlers as `struct vserver_ops` of the built-in LSM (`patches/`), and by
-//! ftrace what both lanes wrap. One of the files that may contain `unsafe`.
+//! The `patched` lane: the hooks that are members of `struct vserver_ops` of the built-in LSM (`patches/`), and by ftrace what
+//! both lanes hook. One of the files that may contain `unsafe`.
 //!
-//! The kernel calls all of them through static calls, so no wrapped function sleeps inside; only the
-//! handlers that may sleep themselves hold [`Inside`].
+//! The kernel calls the former through static calls, so no wrapped function sleeps inside; only those that may sleep
+//! themselves hold [`Inside`]. Those that have a function of their own in the stock lane are declared together with it
+//! (`#[member(...)]`), the others here.
 
-#![allow(improper_ctypes)] // Kernel structures cross only as pointers.
-#![expect(clippy::missing_safety_doc)] // All handlers have one contract: see "SAFETY of all" below.
-
-use super::{as_task, errno, Inside};
-use crate::{ffi::ftrace, hooks};
-use core::ffi::{c_int, c_uint};
+use super::{
+    engine,
+    hook::hooks,
+    prototype::NO_OPERATIONS,
+    row::{Hook, Place},
+    Inside,
+};
+use crate::{
+    bindings::{self, pid_type, task_struct, vserver_ops},
+    hooks,
+    linux::{is_for_the_kernel, Pid, PidRole, Seq, TaskRef, TasksKept},
+};
 use kernel::{
-    bindings,
     error::to_result,
     prelude::*,
-    seq_file::SeqFile,
-    sync::atomic::{Atomic, Relaxed},
+    sync::{
+        atomic::{Atomic, Relaxed},
+        rcu,
+    },
 };
 
-/// `struct vserver_ops` of `include/linux/vserver.h`.
-#[repr(C)]
-struct Ops {
-    task_alloc: unsafe extern "C" fn(*mut bindings::task_struct, u64) -> c_int,
-    task_free: unsafe extern "C" fn(*mut bindings::task_struct),
-    task_kill: unsafe extern "C" fn(
-        *mut bindings::task_struct,
-        *mut bindings::kernel_siginfo,
-        c_int,
-        *const bindings::cred,
-    ) -> c_int,
-    ptrace_access_check: unsafe extern "C" fn(*mut bindings::task_struct, c_uint) -> c_int,
-    ptrace_traceme: unsafe extern "C" fn(*mut bindings::task_struct) -> c_int,
-    task_release: unsafe extern "C" fn(*mut bindings::task_struct),
-    task_visible: unsafe extern "C" fn(*mut bindings::task_struct) -> bool,
-    task_listed: unsafe extern "C" fn(*mut bindings::task_struct) -> bool,
-    pid_visible: unsafe extern "C" fn(*mut bindings::pid) -> bool,
-    pid_listed: unsafe extern "C" fn(*mut bindings::pid) -> bool,
-    pid_waitable: unsafe extern "C" fn(*mut bindings::pid) -> bool,
-    pid_all_visible: unsafe extern "C" fn(*mut bindings::pid, c_uint) -> bool,
-    proc_status: unsafe extern "C" fn(*mut bindings::seq_file, *mut bindings::task_struct),
-    child_reaper: unsafe extern "C" fn(*mut bindings::task_struct) -> *mut bindings::task_struct,
+/// Where members of the operations are declared: in all that is attached always, and here.
+const DECLARED: [&[&[Hook]]; 2] = [hooks::ALWAYS, &[HOOKS]];
+
+static OPS: vserver_ops = operations();
+
+/// How many members there are.
+const MEMBERS: usize = size_of::<vserver_ops>() / size_of::<usize>();
+
+/// All members, each from its hook. Does not build with one that has none, or two.
+const fn operations() -> vserver_ops {
+    let mut operations = NO_OPERATIONS;
+    let mut found = 0;
+    let mut index = 0;
+    while let Some(hook) = member_at(index) {
+        if let Place::Member { offset } = hook.place {
+            let member = (&raw mut operations)
+                .wrapping_byte_add(offset)
+                .cast::<Option<unsafe extern "C" fn()>>();
+            // SAFETY: A member is at that offset, and all are function pointers. `hooks!` has made the entry, and has checked
+            // that it is of the member's type.
+            unsafe {
+                assert!((*member).is_none(), "a member of vserver_ops has two hooks");
+                *member = Some(core::mem::transmute::<*const (), unsafe extern "C" fn()>(
+                    hook.entry,
+                ));
+            }
+            found += 1;
+        }
+        index += 1;
+    }
+    assert!(found == MEMBERS, "a member of vserver_ops has no hook");
+    operations
 }
 
-extern "C" {
-    fn vserver_register(ops: *const Ops) -> c_int;
-    fn vserver_unregister(ops: *const Ops);
-
-    fn vserver_pid_in_view(pid: *mut bindings::pid) -> bool;
-    fn vserver_pid_listed(pid: *mut bindings::pid) -> bool;
-    fn vserver_pid_may_have_fd(pid: *mut bindings::pid) -> bool;
-    fn vserver_pid_all_in_view(pid: *mut bindings::pid, role: c_uint) -> bool;
-    fn vserver_for_the_kernel() -> bool;
-    fn vserver_reaper_or(reaper: *mut bindings::task_struct) -> *mut bindings::task_struct;
+/// The hook of a member, by its place among them.
+const fn member_at(mut index: usize) -> Option<Hook> {
+    let mut declared = 0;
+    while declared < DECLARED.len() {
+        let mut group = 0;
+        while group < DECLARED[declared].len() {
+            let hooks = DECLARED[declared][group];
+            let mut place = 0;
+            while place < hooks.len() {
+                if matches!(hooks[place].place, Place::Member { .. }) {
+                    if index == 0 {
+                        return Some(hooks[place]);
+                    }
+                    index -= 1;
+                }
+                place += 1;
+            }
+            group += 1;
+        }
+        declared += 1;
+    }
+    None
 }
-
-static OPS: Ops = Ops {
-    task_alloc,
-    task_free,
-    task_kill,
-    ptrace_access_check,
-    ptrace_traceme,
-    task_release,
-    task_visible,
-    task_listed,
-    pid_visible: vserver_pid_in_view,
-    pid_listed: vserver_pid_listed,
-    pid_waitable: vserver_pid_may_have_fd,
-    pid_all_visible: vserver_pid_all_in_view,
-    proc_status,
-    child_reaper: vserver_reaper_or,
-};
-
-/// The members of [`Ops`].
-const HOOKS: u32 = (size_of::<Ops>() / size_of::<usize>()) as u32;
 
 static ATTACHED: Atomic<bool> = Atomic::new(false);
 
 /// Attaches all hooks. `EBUSY`: another module has; `EOPNOTSUPP`: the LSM is off on this boot.
-pub(crate) fn attach() -> Result {
+pub(super) fn attach(always: &[&[Hook]], with_inits: &[&[Hook]]) -> Result {
     // SAFETY: All members are set, and the table is static; `detach` unregisters it before the
     // module goes.
-    let result = to_result(unsafe { vserver_register(&OPS) });
+    let result = to_result(unsafe { bindings::vserver_register(&OPS) });
     match result {
         Ok(()) => {
             ATTACHED.store(true, Relaxed);
-            return ftrace::attach();
+            return engine::attach(always, with_inits);
         }
         Err(EOPNOTSUPP) => {
             pr_err!("the vserver LSM is not enabled: boot with it in lsm= or CONFIG_LSM\n")
@@ -98,77 +108,81 @@ pub(crate) fn attach() -> Result {
 }
 
 /// Detaches what was attached. Calls can still be under way after it.
-pub(crate) fn detach() {
-    ftrace::detach();
+pub(super) fn detach() {
+    engine::detach();
     if ATTACHED.load(Relaxed) {
         ATTACHED.store(false, Relaxed);
         // SAFETY: `attach` registered this table.
-        unsafe { vserver_unregister(&OPS) }
+        unsafe { bindings::vserver_unregister(&OPS) }
     }
 }
 
 /// How many hooks are attached, and how many there are.
-pub(crate) fn hooks() -> (u32, u32) {
-    let (attached, total) = ftrace::hooks();
-    let native = if ATTACHED.load(Relaxed) { HOOKS } else { 0 };
-    (attached + native, total + HOOKS)
+pub(super) fn hooks() -> (u32, u32) {
+    let (attached, total) = engine::hooks();
+    let native = if ATTACHED.load(Relaxed) {
+        MEMBERS as u32
+    } else {
+        0
+    };
+    (attached + native, total + MEMBERS as u32)
 }
 
-// SAFETY of all handlers: the kernel calls them at the hook points of `patches/`, with tasks and pids
-// that it holds for the call.
-
-unsafe extern "C" fn task_alloc(task: *mut bindings::task_struct, _flags: u64) -> c_int {
-    let _inside = Inside::enter();
-    // SAFETY: `copy_process` passes the task that it is making.
-    errno(hooks::task::alloc(unsafe { as_task(task) }))
-}
-
-unsafe extern "C" fn task_free(task: *mut bindings::task_struct) {
-    // SAFETY: The task is still whole when its security blob is freed.
-    hooks::task::free(unsafe { as_task(task) });
-}
-
-unsafe extern "C" fn task_kill(
-    task: *mut bindings::task_struct,
-    _info: *mut bindings::kernel_siginfo,
-    _sig: c_int,
-    cred: *const bindings::cred,
-) -> c_int {
-    // With credentials given it is the completion of asynchronous USB, not a process's doing.
-    if !cred.is_null() {
-        return 0;
+/// The hook at a place of the list of all, and whether it is attached. `None`: behind the last one.
+pub(super) fn hook_at(index: usize) -> Option<(Hook, bool)> {
+    match index.checked_sub(MEMBERS) {
+        None => Some((member_at(index)?, ATTACHED.load(Relaxed))),
+        Some(index) => engine::hook_at(index),
     }
-    // SAFETY: The caller holds the task by RCU or tasklist_lock.
-    errno(hooks::signal::task_kill(unsafe { as_task(task) }))
 }
 
-unsafe extern "C" fn ptrace_access_check(child: *mut bindings::task_struct, mode: c_uint) -> c_int {
-    // SAFETY: The caller holds the task.
-    errno(hooks::ptrace::access_check(unsafe { as_task(child) }, mode))
-}
+hooks! {
+    /// The caller holds RCU or tasklist_lock.
+    #[member(task_visible)]
+    ask fn task_visible(task: &TaskRef) -> bool {
+        hooks::pid::task_in_view(task.as_task())
+    }
 
-unsafe extern "C" fn ptrace_traceme(parent: *mut bindings::task_struct) -> c_int {
-    // SAFETY: The caller holds tasklist_lock.
-    errno(hooks::ptrace::traceme(unsafe { as_task(parent) }))
-}
+    /// The caller holds RCU or tasklist_lock.
+    #[member(task_listed)]
+    ask fn task_listed(task: &TaskRef) -> bool {
+        hooks::pid::task_listed(task.as_task()) || is_for_the_kernel()
+    }
 
-unsafe extern "C" fn task_release(task: *mut bindings::task_struct) {
-    // SAFETY: `release_task` still holds the task.
-    hooks::task::release(unsafe { as_task(task) });
-}
+    #[member(pid_visible)]
+    ask fn pid_visible(pid: &Pid) -> bool {
+        // SAFETY: The caller holds RCU or tasklist_lock.
+        hooks::pid::is_in_view(pid, unsafe { TasksKept::by_caller() })
+    }
 
-unsafe extern "C" fn task_visible(task: *mut bindings::task_struct) -> bool {
-    // SAFETY: The caller holds RCU or tasklist_lock.
-    hooks::pid::task_in_view(unsafe { as_task(task) })
-}
+    #[member(pid_listed)]
+    ask fn pid_listed(pid: &Pid) -> bool {
+        // SAFETY: The caller holds RCU or tasklist_lock.
+        hooks::pid::is_listed(pid, unsafe { TasksKept::by_caller() })
+    }
 
-unsafe extern "C" fn task_listed(task: *mut bindings::task_struct) -> bool {
-    // SAFETY: The caller holds RCU or tasklist_lock; the second looks at the caller only.
-    unsafe { hooks::pid::task_listed(as_task(task)) || vserver_for_the_kernel() }
-}
+    #[member(pid_waitable)]
+    ask fn pid_waitable(pid: &Pid) -> bool {
+        hooks::pid::is_in_view_or_child(pid)
+    }
 
-unsafe extern "C" fn proc_status(seq: *mut bindings::seq_file, task: *mut bindings::task_struct) {
-    let _inside = Inside::enter();
-    // SAFETY: Both are held by the reader of the file.
-    hooks::proc::status(unsafe { SeqFile::from_raw(seq) }, unsafe { as_task(task) });
+    #[member(pid_all_visible)]
+    ask fn pid_all_visible(pid: &Pid, role: pid_type) -> bool {
+        // SAFETY: The caller holds RCU or tasklist_lock.
+        let kept = unsafe { TasksKept::by_caller() };
+        PidRole::of(role).is_none_or(|role| hooks::pid::is_all_in_view(pid, role, kept))
+    }
+
+    #[member(proc_status)]
+    ask fn proc_status(seq: &Seq, task: &TaskRef) -> () {
+        let _inside = Inside::enter();
+        hooks::proc_status::status(seq.as_seq_file(), task.as_task());
+    }
+
+    /// Who adopts the orphans of the caller, which exits; `reaper` would do so outside.
+    #[member(child_reaper)]
+    ask fn child_reaper(reaper: *mut task_struct) -> *mut task_struct {
+        let guard = rcu::read_lock();
+        hooks::init::reaper(&guard).map_or(reaper, |thread| thread.as_ptr().cast())
+    }
 }

@@ -2,16 +2,32 @@
 
 //! Birth and end of tasks.
 
-use crate::task::{self, Prepared};
-use kernel::{prelude::*, task::Task};
+use crate::{
+    attach::hook::hooks,
+    bindings::{CLONE_PARENT, CLONE_THREAD},
+    context::membership::{self, Prepared},
+    linux::{self, TaskRef},
+};
+use kernel::{current, prelude::*, sync::rcu, task::Task};
+
+/// Whether the caller's parent, whose child a new process would be, is there for the caller.
+fn has_parent_inside() -> bool {
+    let guard = rcu::read_lock();
+    membership::may_touch(current!(), linux::own_parent(&guard))
+}
 
 /// A task is being made by the caller: it inherits the context, within the limits. May sleep.
-pub(crate) fn alloc(child: &Task) -> Result {
-    let (context, network) = (task::own_context(), task::own_network());
+fn alloc(child: &Task, clone_flags: u64) -> Result {
+    let (context, network) = (membership::own_context(), membership::own_network());
     if context.is_none() && network.is_none() {
         return Ok(());
     }
-    let entry = Prepared::new(context.clone(), network)?;
+    // A parent outside would have to wait for it. The kernel refuses the same to a process 1.
+    let adopts = clone_flags & u64::from(CLONE_PARENT | CLONE_THREAD) == u64::from(CLONE_PARENT);
+    if adopts && context.is_some() && !has_parent_inside() {
+        return Err(EINVAL);
+    }
+    let entry = Prepared::of_child(context.clone(), network)?;
     if let Some(context) = context {
         // The caller is in it, so it has not ended.
         context.charge().map_err(|_| EAGAIN)?;
@@ -21,11 +37,46 @@ pub(crate) fn alloc(child: &Task) -> Result {
 }
 
 /// A task is being reaped, by its parent or by itself: until now, as a zombie, it counted.
-pub(crate) fn release(task: &Task) {
-    task::release(task);
+fn release(task: &Task) {
+    membership::release(task);
 }
 
 /// The memory of a task is being freed, also of one that never came to life. Atomic context.
-pub(crate) fn free(task: &Task) {
-    task::remove(task);
+#[inline(never)] // What it has on the stack would keep the hook from going on by a jump.
+fn free(task: &Task) {
+    membership::remove(task);
+}
+
+hooks! {
+    #[member(task_alloc)]
+    wrap(original) fn security_task_alloc(child: &TaskRef, flags: u64) -> ::kernel::ffi::c_int {
+        let error = original();
+        if error != 0 {
+            return error;
+        }
+        match alloc(child.as_task(), flags) {
+            Ok(()) => 0,
+            Err(error) => {
+                // The caller takes a failure to mean that nothing is left of the security modules' share. The kernel itself
+                // sees to that for its own modules.
+                #[cfg(not(CONFIG_SECURITY_VSERVER))]
+                linux::security_task_free(child);
+                error.to_errno()
+            }
+        }
+    }
+
+    /// The task is still whole when its security share is freed.
+    #[member(task_free)]
+    mediate_anyone fn security_task_free(task: &TaskRef) -> () {
+        free(task.as_task());
+        Ok(())
+    }
+
+    /// `release_task` calls it once for each task that it reaps. (It may reap two in one call.)
+    #[member(task_release)]
+    mediate_anyone fn pidfs_exit(task: &TaskRef) -> () {
+        release(task.as_task());
+        Ok(())
+    }
 }

@@ -13,6 +13,9 @@ pub struct Caller {
     pub flags: u32,
     /// Whether it has CAP_SYS_ADMIN over the machine.
     pub admin: bool,
+    /// Whether it may decide for the others of its context: it is the only process there, or it has
+    /// CAP_SYS_ADMIN in the user namespace that the context was made from.
+    pub decides: bool,
     /// Whether it is the only thread of its process.
     pub single_threaded: bool,
     /// Whether it shares with another process what it acts through.
@@ -77,6 +80,10 @@ pub fn decide(caller: Caller, context: i32, flags: u32) -> Result<Decision, Refu
         return Err(Refusal::Busy);
     }
     if context == CONTEXT_STAY {
+        // Any user may give up capabilities. Flags concern the whole context.
+        if flags != 0 && !caller.decides {
+            return Err(Refusal::NotAllowed);
+        }
         return Ok(Decision::Stay);
     }
     if caller.init || caller.flags & FLAG_LOCK != 0 || caller.context == CONTEXT_SPECTATOR {

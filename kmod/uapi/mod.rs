@@ -10,7 +10,7 @@
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Version of this ABI. Raised when a field or a command changes its meaning, never for additions.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// The `type` byte of every ioctl of the device.
 pub const IOC_TYPE: u8 = 0xb9;
@@ -40,6 +40,8 @@ pub const IOC_GET_ADDRESSES: u32 = ioc(IOC_READ | IOC_WRITE, 6, size_of::<Addres
 pub const IOC_SIGNAL: u32 = ioc(IOC_READ | IOC_WRITE, 7, size_of::<Signal>());
 /// On a context fd: tell what has become of the context, [`Status`]. Works after its end, too.
 pub const IOC_STATUS: u32 = ioc(IOC_READ, 8, size_of::<Status>());
+/// List the hooks of the module: [`ListHooks`].
+pub const IOC_LIST_HOOKS: u32 = ioc(IOC_READ | IOC_WRITE, 9, size_of::<ListHooks>());
 
 /// The root server's context, where the machine boots.
 pub const CONTEXT_ROOT: i32 = 0;
@@ -100,6 +102,17 @@ pub const FEATURE_ORPHANS: u64 = 4;
 pub const LANE_STOCK: u32 = 0;
 /// [`Info::lane`]: attached to the hook points that `patches/` adds.
 pub const LANE_PATCHED: u32 = 1;
+
+/// The size of [`HookInfo::name`].
+pub const HOOK_NAME_LEN: usize = 48;
+/// The size of [`HookInfo::kind`].
+pub const HOOK_KIND_LEN: usize = 16;
+/// The size of [`HookInfo::file`].
+pub const HOOK_FILE_LEN: usize = 40;
+/// [`HookInfo::place`]: the kernel's function of that name jumps to the hook (ftrace).
+pub const HOOK_FUNCTION: u32 = 0;
+/// [`HookInfo::place`]: the patched kernel calls the hook by the member of that name of its `struct vserver_ops`.
+pub const HOOK_MEMBER: u32 = 1;
 
 /// [`ContextInfo::state`]: processes live in it.
 pub const STATE_ALIVE: u32 = 1;
@@ -347,4 +360,52 @@ pub struct Addresses {
     pub loopback: [u8; 4],
     /// Must be zero.
     pub reserved: [u64; 3],
+}
+
+/// Argument of [`IOC_LIST_HOOKS`]. For CAP_SYS_ADMIN in context 0, `EPERM` otherwise.
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
+pub struct ListHooks {
+    /// In: address of an array of [`HookInfo`].
+    pub buffer: u64,
+    /// In: elements of the array, 1 to 4096. Out: elements written; 0 at the end.
+    pub count: u32,
+    /// In: how many hooks to leave out (start with 0). Out: the value for the next call.
+    pub skip: u32,
+    /// Must be zero.
+    pub reserved: [u64; 2],
+}
+
+/// One hook, as told by [`IOC_LIST_HOOKS`]. Texts end with a NUL.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct HookInfo {
+    /// The kernel's function, or the member of its `struct vserver_ops`.
+    pub name: [u8; HOOK_NAME_LEN],
+    /// What the hook does: `mediate`, `wrap` and other words of `kmod/attach/hook.rs`.
+    pub kind: [u8; HOOK_KIND_LEN],
+    /// The source file that declares it, below `kmod/`.
+    pub file: [u8; HOOK_FILE_LEN],
+    /// `HOOK_*`: how the kernel comes to it.
+    pub place: u32,
+    /// 1 if it is attached, else 0. Some are attached with the first process 1 of a context.
+    pub attached: u32,
+    /// Zero.
+    pub reserved: [u64; 2],
+}
+
+// Not derived: core has it for arrays of up to 32 elements.
+impl Default for HookInfo {
+    fn default() -> Self {
+        Self {
+            name: [0; HOOK_NAME_LEN],
+            kind: [0; HOOK_KIND_LEN],
+            file: [0; HOOK_FILE_LEN],
+            place: 0,
+            attached: 0,
+            reserved: [0; 2],
+        }
+    }
 }

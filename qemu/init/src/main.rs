@@ -247,18 +247,87 @@ fn report(mut command: Command, relays: Vec<Relay>) -> Result<()> {
 /// So many times longer than a test says, it may last on a machine that others use too.
 const SLOWEST: u32 = 5;
 
-/// Whether a machine that runs one part of the tests runs this one: all, those with programs and systems as Debian
-/// packages them, or the others.
+/// Whole systems, programs and servers that call nothing which others do not call, and take minutes: they run in
+/// `make test-long`, and when they are asked for.
+const MORE: [&str; 8] = [
+    "init::commands_cycles",
+    "init::openrc",
+    "init::runit",
+    "init::two_with_servers",
+    "manager::sample_of_0_10",
+    "programs::dnsmasq",
+    "programs::postgresql_sysv",
+    "programs::redis",
+];
+
+/// The same in a kernel with checks, which is slow: of programs, of a great many contexts, and of our commands, by how
+/// the names begin. Those are about files and the host's tables, or what a command leaves that was killed, and hardly
+/// about the kernel; `userland::` has each of them once.
+const MORE_WITH_CHECKS: [&str; 12] = [
+    "first_hour::",
+    "inet::tcp_a_thousand_contexts",
+    "init::sysvinit",
+    "manager::",
+    "mistakes::",
+    "planted::",
+    "programs::iperf3",
+    "programs::postgresql",
+    "programs::python",
+    "quotas::a_thousand_contexts",
+    "scale::three_hundred_contexts",
+    "trees::",
+];
+
+/// What of these is about the kernel, and stays.
+const NOT_MORE: [&str; 1] = ["manager::entering_"];
+
+/// Calls that a lane with two machines for calls leaves to the second one, by how the names begin: what our commands
+/// do, processes 1, and whatever has many processes.
+const APART: [&str; 8] = [
+    "manager::",
+    "userland::",
+    "fakeinit::",
+    "task::",
+    "scale::",
+    "barrier::",
+    "escape::",
+    "ipc::",
+];
+
+/// Whether a machine that runs one part of the tests runs this one: all; those with programs and systems as Debian
+/// packages them (for a kernel with checks: some of them); the others (there: some of them, in two parts); or what a lane
+/// leaves out.
 fn is_in_part(name: &str, part: &str) -> Result<bool> {
-    let system = ["programs::", "init::"]
-        .iter()
-        .any(|group| name.starts_with(group));
+    let begins = |list: &[&str]| list.iter().any(|begin| name.starts_with(begin));
+    let system = begins(&["programs::", "init::"]);
+    let more = MORE.contains(&name);
+    let more_with_checks = more || begins(&MORE_WITH_CHECKS) && !begins(&NOT_MORE);
+    let apart = begins(&APART);
     match part {
         "all" => Ok(true),
-        "systems" => Ok(system),
-        "calls" => Ok(!system),
+        "systems" => Ok(system && !more),
+        "some-systems" => Ok(system && !more_with_checks),
+        "calls" => Ok(!system && !more),
+        "some-calls" => Ok(!system && !more_with_checks && !apart),
+        "some-commands" => Ok(!system && !more_with_checks && apart),
+        "more" => Ok(more),
+        "more-with-checks" => Ok(more_with_checks),
         other => anyhow::bail!("no part {other:?} of the tests"),
     }
+}
+
+/// Groups of tests that take too long for every run (`make test-long`): only a filter that begins with the group's
+/// name selects them.
+const LONG: [&str; 3] = ["long::", "load::", "soak::"];
+
+/// Whether a name contains the filter, or one of several with `|` between them.
+fn is_selected(name: &str, filter: &str) -> bool {
+    filter.split('|').any(|part| {
+        let apart = LONG
+            .iter()
+            .any(|group| name.starts_with(group) && !part.starts_with(group));
+        name.contains(part) && !apart
+    })
 }
 
 /// Whether the kernel looks for leaks, and has not been told not to.
@@ -278,7 +347,7 @@ fn tests(filter: &str, part: &str) -> Result<()> {
     let list = String::from_utf8(list.stdout)?;
     let mut tests: Vec<(&str, u64)> = Vec::new();
     for (name, seconds) in list.lines().filter_map(|line| line.split_once(' ')) {
-        if name.contains(filter) && is_in_part(name, part)? {
+        if is_selected(name, filter) && is_in_part(name, part)? {
             tests.push((name, seconds.parse().unwrap_or(30)));
         }
     }

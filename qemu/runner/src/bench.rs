@@ -8,7 +8,6 @@ mod page;
 use crate::{
     kernel::Lane,
     machine::{self, Boot, Work},
-    step,
 };
 use anyhow::{bail, Context, Result};
 use clap::ValueEnum;
@@ -162,29 +161,30 @@ fn measure(lane: Lane) -> Result<Measured> {
             inits: None,
             share: false,
             interactive: false,
+            parallel: false,
             limit: Duration::from_secs(1800),
         },
         work.path(),
         &mut |_| (),
     )?;
-    let console = step::on_host(&outcome.console);
     if !outcome.alarms.is_empty() {
         for line in &outcome.alarms {
             eprintln!("console: {line}");
         }
-        bail!("the kernel complained; its console is in {console}");
+        bail!("the kernel complained: {}", outcome.ending());
     }
     if !outcome.results.lines().any(|line| line == "exit 0") {
         eprint!("{}", read(&outcome.stderr));
-        bail!("the measurement failed; the console is in {console}");
+        bail!("the measurement failed: {}", outcome.ending());
     }
     let said = read(&outcome.stdout);
     let situations: Vec<Situation> = JOB.iter().filter_map(|(situation, _)| *situation).collect();
     if said.lines().count() != situations.len() {
         bail!(
-            "{} reports of {}; the console is in {console}",
+            "{} reports of {}: {}",
             said.lines().count(),
-            situations.len()
+            situations.len(),
+            outcome.ending()
         );
     }
     let reports = situations

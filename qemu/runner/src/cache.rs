@@ -94,7 +94,8 @@ impl Key {
         Ok(self)
     }
 
-    fn hex(&self) -> String {
+    /// In hexadecimal digits.
+    pub fn hex(&self) -> String {
         self.0.finalize().to_hex()[..16].to_string()
     }
 }

@@ -3,18 +3,19 @@
 //! `make check`: what can be said about the sources without running them.
 
 use crate::{
-    cache,
+    c_bodies, cache, guest, jumps,
     kernel::{self, Lane, Purpose},
-    patches, step,
+    layers, patches, step,
 };
-use anyhow::{bail, Result};
+use anyhow::{bail, ensure, Context, Result};
 use clap::ValueEnum;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs,
+    io::BufReader,
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::{Command, ExitCode, Stdio},
 };
 use walkdir::WalkDir;
 
@@ -29,15 +30,45 @@ pub fn run() -> Result<ExitCode> {
         cache::cargo(&["clippy", "--workspace", "--all-targets", "--locked"])?
             .args(["--", "-D", "warnings"]),
     )?;
+    step::run(
+        "layers of the userland",
+        "layers",
+        &mut cache::cargo(&["test", "--locked", "-p", "vserver", "--test", "layers"])?,
+    )?;
+    let tests = guest::test_names()?;
     cache::cargo_done()?;
+    documented_tests(&tests)?;
     unsafe_budget()?;
+    prototypes_by_hand()?;
+    c_bodies::check(Path::new("/src/kmod"))?;
+    layers::check(Path::new("/src/kmod"))?;
     header_drift()?;
     patches::check()?;
     for lane in Lane::value_variants() {
-        kernel::lint_module(*lane, Purpose::Test)?;
+        let folder = kernel::lint_module(*lane, Purpose::Test)?;
+        c_of(*lane, &folder)?;
+        let jumps = jumps::check(&folder, &folder.join("vserver_main.o"))?;
+        eprintln!("    {jumps} hooks go on into the kernel's function by a jump");
     }
     eprintln!("==> all checks passed");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The C of the module as clang reads it in a lane, and what its build has compared with the kernel.
+fn c_of(lane: Lane, folder: &Path) -> Result<()> {
+    let mut clang = kernel::clang_tree(lane, Purpose::Test, folder)?
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start clang")?;
+    let tree = BufReader::new(clang.stdout.take().context("clang writes nothing")?);
+    let functions = c_bodies::tree(folder, tree)?;
+    let status = clang.wait()?;
+    ensure!(status.success(), "clang on kmod/inline.c: {status}");
+    eprintln!("    {functions} functions of C are one call or macro each");
+    for line in fs::read_to_string(folder.join("prototypes.checked"))?.lines() {
+        eprintln!("    {line}");
+    }
+    Ok(())
 }
 
 fn kernel_sources() -> Vec<PathBuf> {
@@ -93,7 +124,8 @@ fn unsafe_count(text: &str) -> usize {
         .count()
 }
 
-/// Only the files in `kmod/unsafe-budget` may contain `unsafe`, no more often than it says.
+/// `unsafe` belongs into `kmod/linux/` and `kmod/attach/`. Of the other files only those in
+/// `kmod/unsafe-budget` may contain it, no more often than it says.
 fn unsafe_budget() -> Result<()> {
     let mut budget = BTreeMap::new();
     for line in fs::read_to_string("/src/kmod/unsafe-budget")?.lines() {
@@ -104,6 +136,9 @@ fn unsafe_budget() -> Result<()> {
     let mut over = String::new();
     for path in kernel_sources() {
         let name = path.strip_prefix("/src/kmod")?.display().to_string();
+        if name.starts_with("linux/") || name.starts_with("attach/") || name == "bindings.rs" {
+            continue;
+        }
         let count = unsafe_count(&fs::read_to_string(&path)?);
         let most = budget.get(&name).copied().unwrap_or(0);
         if count > most {
@@ -117,6 +152,70 @@ fn unsafe_budget() -> Result<()> {
         bail!("the unsafe budget (kmod/unsafe-budget) is exceeded:\n{over}");
     }
     Ok(())
+}
+
+/// The names of tests in a text: what is in backquotes, lower case and has `::` in it.
+fn named_tests(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2).filter(|word| {
+        let mut parts = word.split("::");
+        let is_name = |part: &str| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        };
+        word.contains("::") && parts.all(is_name)
+    })
+}
+
+/// A promise names the test that shows it, so every test that the documentation names has to exist: guest tests, and
+/// those of the packages.
+fn documented_tests(tests: &BTreeSet<String>) -> Result<()> {
+    let packages = fs::read_to_string("/src/qemu/packages.sh")?;
+    let mut files = vec![PathBuf::from("/src/SECURITY.md")];
+    for entry in fs::read_dir("/src/docs")? {
+        files.push(entry?.path());
+    }
+    files.sort();
+    let mut missing = String::new();
+    for file in files {
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        for name in named_tests(&text) {
+            let is_function = name
+                .strip_prefix("packages::")
+                .is_some_and(|name| packages.contains(&format!("\n{name}() {{")));
+            if !tests.contains(name) && !is_function {
+                writeln!(missing, "  {}: {name}", file.display())?;
+            }
+        }
+    }
+    if !missing.is_empty() {
+        bail!("the documentation names tests that do not exist:\n{missing}");
+    }
+    Ok(())
+}
+
+/// Prototypes of the kernel's functions come from its headers by bindgen. Only the macros in `kmod/attach/` declare others: code
+/// and statics of the module itself.
+fn prototypes_by_hand() -> Result<()> {
+    let mut found = String::new();
+    for path in kernel_sources() {
+        let name = path.strip_prefix("/src/kmod")?.display().to_string();
+        let text = fs::read_to_string(&path)?;
+        if !name.starts_with("attach/") && declares_by_hand(&text) {
+            writeln!(found, "  kmod/{name}")?;
+        }
+    }
+    if !found.is_empty() {
+        bail!("prototypes are written by hand, use bindgen or `original!`:\n{found}");
+    }
+    Ok(())
+}
+
+fn declares_by_hand(text: &str) -> bool {
+    text.lines()
+        .any(|line| line.trim_end().ends_with("extern \"C\" {"))
 }
 
 /// The C header from the ABI's Rust source: constants, then structures.
@@ -175,7 +274,11 @@ fn header() -> Result<String> {
         {
             match rust.trim_matches(['[', ']']).split_once("; ") {
                 Some((element, length)) => {
-                    writeln!(out, "\t{} {name}[{length}];", c_type(element))?;
+                    let prefix = match length.starts_with(char::is_alphabetic) {
+                        true => "VSERVER_",
+                        false => "",
+                    };
+                    writeln!(out, "\t{} {name}[{prefix}{length}];", c_type(element))?;
                 }
                 None => writeln!(out, "\t{} {name};", c_type(rust))?,
             }
@@ -199,6 +302,14 @@ fn header() -> Result<String> {
             "_IOWR",
             vserver_uapi::IOC_GET_ADDRESSES,
             "addresses",
+        ),
+        ("SIGNAL", "_IOWR", vserver_uapi::IOC_SIGNAL, "signal"),
+        ("STATUS", "_IOR", vserver_uapi::IOC_STATUS, "status"),
+        (
+            "LIST_HOOKS",
+            "_IOWR",
+            vserver_uapi::IOC_LIST_HOOKS,
+            "list_hooks",
         ),
     ] {
         writeln!(
@@ -236,4 +347,23 @@ pub fn write_header() -> Result<ExitCode> {
     fs::create_dir_all("/src/include")?;
     fs::write(HEADER, header()?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prototypes() {
+        assert!(declares_by_hand("mod a {\n    unsafe extern \"C\" {\n"));
+        assert!(!declares_by_hand("extern \"C\" fn entry() {\n}"));
+    }
+
+    #[test]
+    fn names_of_tests_in_a_text() {
+        let text = "`inet::tcp_bind`, `make test T=escape::`, `a::B`, `escape::`, inet::bare, `make`\n`task::one` \
+                    `two::three_4::five`";
+        let names: Vec<&str> = named_tests(text).collect();
+        assert_eq!(names, ["inet::tcp_bind", "task::one", "two::three_4::five"]);
+    }
 }

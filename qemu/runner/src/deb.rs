@@ -38,7 +38,7 @@ pub fn run() -> Result<ExitCode> {
 
 /// Builds them.
 pub fn packages() -> Result<Packages> {
-    let folder = build(None)?;
+    let folder = build(Release::This)?;
     Ok(Packages {
         vserver: folder.join(format!("vserver_{VERSION}_amd64.deb")),
         dkms: folder.join(format!("vserver-dkms_{VERSION}_all.deb")),
@@ -47,8 +47,65 @@ pub fn packages() -> Result<Packages> {
 
 /// The programs once more, as the package of a later version.
 pub fn upgrade() -> Result<PathBuf> {
-    let version = format!("{VERSION}+later");
-    Ok(build(Some(&version))?.join(format!("vserver_{version}_amd64.deb")))
+    let version = Release::Later.version();
+    Ok(build(Release::Later)?.join(format!("vserver_{version}_amd64.deb")))
+}
+
+/// The source of the module, as the package of an earlier version whose ABI is the one before.
+pub fn earlier_module() -> Result<PathBuf> {
+    let version = Release::Earlier.version();
+    Ok(build(Release::Earlier)?.join(format!("vserver-dkms_{version}_all.deb")))
+}
+
+/// Which packages are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Release {
+    /// Both, as they are.
+    This,
+    /// The programs only.
+    Later,
+    /// The module only.
+    Earlier,
+}
+
+impl Release {
+    fn version(self) -> String {
+        match self {
+            Self::This => VERSION.to_string(),
+            Self::Later => format!("{VERSION}+later"),
+            Self::Earlier => format!("{VERSION}~earlier"),
+        }
+    }
+
+    /// What dpkg-buildpackage calls it.
+    fn kind(self) -> &'static str {
+        match self {
+            Self::This => "binary",
+            Self::Later => "any",
+            Self::Earlier => "all",
+        }
+    }
+
+    /// What is done with the sources.
+    fn prepared(self) -> String {
+        let version = self.version();
+        match self {
+            Self::This => String::new(),
+            // Lintian wants it to have a date after that of the entry before it.
+            Self::Later => format!(
+                "last=$(grep -m 1 '^ -- ' {CHANGELOG})
+                 {{ echo 'vserver ({version}) unstable; urgency=medium'; echo; echo '  * A later version.'; echo
+                   echo \"${{last%%>*}}>  $(date -R -u -d \"${{last##*>  }} + 1 day\")\"; echo; cat {CHANGELOG}; }} >debian/changelog"
+            ),
+            Self::Earlier => format!(
+                "sed -i '1s/(.*)/({version})/' debian/changelog
+                 abi='pub const ABI_VERSION: u32 ='
+                 now=$(sed -n \"s/^$abi \\([0-9]*\\);/\\1/p\" kmod/uapi/mod.rs)
+                 sed -i \"s/^$abi $now;/$abi $((now - 1));/\" kmod/uapi/mod.rs
+                 ! cmp -s kmod/uapi/mod.rs /src/kmod/uapi/mod.rs"
+            ),
+        }
+    }
 }
 
 /// The version of the first entry of a changelog.
@@ -70,8 +127,8 @@ fn pages(program: &Path) -> Result<PathBuf> {
     })
 }
 
-/// A folder with the packages; `later`: the programs only, of this version.
-fn build(later: Option<&str>) -> Result<PathBuf> {
+/// A folder with the packages.
+fn build(release: Release) -> Result<PathBuf> {
     let changelog = fs::read_to_string(CHANGELOG)?;
     let said = changelog_version(&changelog)
         .with_context(|| format!("{CHANGELOG} does not begin with \"vserver (VERSION)\""))?;
@@ -83,8 +140,8 @@ fn build(later: Option<&str>) -> Result<PathBuf> {
     }
     let program = guest::programs()?.vserver;
     let pages = pages(&program)?;
-    let mut key = Key::new("deb 1")
-        .text(later.unwrap_or_default())
+    let mut key = Key::new("deb 2")
+        .text(&release.version())
         .text(&program.display().to_string())
         .text(&pages.display().to_string());
     for path in [
@@ -96,18 +153,7 @@ fn build(later: Option<&str>) -> Result<PathBuf> {
     ] {
         key = key.tree(&Path::new("/src").join(path))?;
     }
-    let (entry, kind) = match later {
-        None => (String::new(), "binary"),
-        Some(version) => (
-            // Lintian wants it to have a date after that of the entry before it.
-            format!(
-                "last=$(grep -m 1 '^ -- ' {CHANGELOG})
-                 {{ echo 'vserver ({version}) unstable; urgency=medium'; echo; echo '  * A later version.'; echo
-                   echo \"${{last%%>*}}>  $(date -R -u -d \"${{last##*>  }} + 1 day\")\"; echo; cat {CHANGELOG}; }} >debian/changelog"
-            ),
-            "any",
-        ),
-    };
+    let (prepared, kind) = (release.prepared(), release.kind());
     product("deb", key, |folder| {
         step::shell(
             "Debian packages",
@@ -124,7 +170,7 @@ fn build(later: Option<&str>) -> Result<PathBuf> {
                  done
                  cp {program} built/vserver
                  cp -r {pages} built/pages
-                 {entry}
+                 {prepared}
                  dpkg-buildpackage --build={kind} --no-sign --no-check-builddeps
                  cd ..; rm -r vserver
                  lintian --display-info --pedantic --fail-on error,warning,info,pedantic *.changes",

@@ -6,7 +6,6 @@ use crate::{
     follow::Follow,
     kernel::Lane,
     machine::{self, Boot, Work},
-    step,
 };
 use anyhow::{bail, ensure, Result};
 use std::{io, process::ExitCode, time::Duration};
@@ -35,6 +34,7 @@ pub fn run(lane: Lane, icount: bool, command: &str) -> Result<ExitCode> {
             inits: None,
             share,
             interactive: false,
+            parallel: false,
             limit: Duration::from_secs(3600),
         },
         work.path(),
@@ -53,11 +53,7 @@ pub fn run(lane: Lane, icount: bool, command: &str) -> Result<ExitCode> {
     match code {
         Some(code) if outcome.alarms.is_empty() => Ok(ExitCode::from(code)),
         Some(_) => bail!("the kernel complained, see the console lines above"),
-        None if outcome.timed_out => bail!("the command did not end within an hour"),
-        None => bail!(
-            "the guest ended without a status; its console is in {}",
-            step::on_host(&outcome.console)
-        ),
+        None => bail!("no status of the command: {}", outcome.ending()),
     }
 }
 

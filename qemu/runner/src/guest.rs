@@ -7,8 +7,9 @@ use crate::{
     kernel::{self, Lane, Purpose},
     step,
 };
-use anyhow::Result;
+use anyhow::{ensure, Context, Result};
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -103,8 +104,26 @@ pub fn programs() -> Result<Programs> {
     })
 }
 
+/// The names of all guest tests.
+pub fn test_names() -> Result<BTreeSet<String>> {
+    let program = programs()?.tests;
+    let output = Command::new(&program)
+        .arg("--list")
+        .output()
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    ensure!(
+        output.status.success(),
+        "guest-tests --list: {}",
+        output.status
+    );
+    Ok(String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| Some(line.split_once(' ')?.0.to_string()))
+        .collect())
+}
+
 /// Modules of Debian's kernel that tests load, by name or through the kernel when it needs one.
-const MODULES: [&str; 24] = [
+const MODULES: [&str; 28] = [
     "binfmt_misc",
     "overlay",
     "loop",
@@ -129,7 +148,14 @@ const MODULES: [&str; 24] = [
     "ip6_udp_tunnel",
     "sctp",
     "sctp_diag",
+    "tls",
+    "gcm",
+    "kcm",
+    "mptcp_diag",
 ];
+
+/// The same of what is built into the kernels of some of Debian's flavours.
+const MODULES_OF_SOME: [&str; 4] = ["crc16", "mbcache", "jbd2", "ext4"];
 
 /// Puts them where modprobe looks, into an initramfs's `tree`.
 fn module_script(lane: Lane) -> Result<String> {
@@ -144,9 +170,13 @@ fn module_script(lane: Lane) -> Result<String> {
              [ -n \"$file\" ] || {{ echo \"the kernel's packages have no module $name\"; exit 1; }}
              cp $file lib/modules/$release/kernel
          done
+         for name in {some}; do
+             find {folder}/ -name $name.ko.xz -exec cp {{}} lib/modules/$release/kernel ';'
+         done
          find lib/modules -name '*.xz' -exec xz -d {{}} +
          depmod -b . $release",
         names = MODULES.join(" "),
+        some = MODULES_OF_SOME.join(" "),
     ))
 }
 

@@ -13,8 +13,22 @@ use std::{
     process::Command,
 };
 
-/// The kernel's build stamp in Debian's cloud flavour.
-const FLAVOUR: &str = "+deb13-cloud-amd64";
+/// What Debian's kernels for one release of Debian are called after their version and before their flavour.
+const STAMP: &str = "+deb13";
+
+/// Debian's kernel for virtual machines.
+const FLAVOUR: &str = "cloud-amd64";
+
+/// The value of a variable that `make` has passed on.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The end of what `uname -r` says.
+fn local_version() -> String {
+    let flavour = variable("KERNEL_FLAVOUR");
+    format!("{STAMP}-{}", flavour.as_deref().unwrap_or(FLAVOUR))
+}
 
 /// How the module attaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -54,7 +68,7 @@ pub struct Kernel {
 
 /// Where a kernel's product is seen while something is built in it or against it. Kbuild writes
 /// absolute paths into its trees, and the compiler cache goes by them.
-const PLACE: &str = "/kernel";
+pub const PLACE: &str = "/kernel";
 
 /// Runs a script that sees `product` at [`PLACE`].
 fn at_place(what: &str, log_name: &str, product: &Path, folder: &Path, script: &str) -> Result<()> {
@@ -89,7 +103,7 @@ fn series(version: &str) -> String {
 
 /// What `uname -r` says of it.
 fn abi(version: &str) -> String {
-    format!("{}{FLAVOUR}", upstream(version))
+    format!("{}{}", upstream(version), local_version())
 }
 
 /// The upstream part: "7.3.4" of "7.3.4-1~bpo13+1".
@@ -99,13 +113,13 @@ fn upstream(version: &str) -> &str {
 
 /// Downloads Debian's packages of the pinned kernel; the newest of its series when that is gone.
 fn packages() -> Result<(PathBuf, String)> {
-    let pinned = match std::env::var("KERNEL_VERSION") {
-        Ok(version) if !version.is_empty() => version,
-        _ => fs::read_to_string("/src/qemu/kernel-version")?
+    let pinned = match variable("KERNEL_VERSION") {
+        Some(version) => version,
+        None => fs::read_to_string("/src/qemu/kernel-version")?
             .trim()
             .to_string(),
     };
-    let key = Key::new("kernel-packages 3").text(&pinned);
+    let key = Key::new("kernel-packages 4").text(&abi(&pinned));
     let folder = product("kernel-packages", key, |folder| {
         step::run(
             "list of Debian's packages",
@@ -124,7 +138,8 @@ fn packages() -> Result<(PathBuf, String)> {
                 )
             })?
         };
-        if version != pinned {
+        // A series alone asks for its newest.
+        if version != pinned && pinned != series(&pinned) {
             eprintln!("    {pinned} is not in the archive any more: taking {version}");
         }
         let abi = abi(&version);
@@ -209,7 +224,7 @@ fn stock() -> Result<Kernel> {
     let source = source()?;
     let abi = abi(&version);
     let key = Key::new("kernel-stock 2")
-        .text(&version)
+        .text(&abi)
         .tree(Path::new("/src/qemu/root.packages"))?;
     let folder = product("kernel-stock", key, |folder| {
         at_place(
@@ -222,11 +237,12 @@ fn stock() -> Result<Kernel> {
                  mkdir {PLACE}/build; cd {PLACE}/build
                  cp $headers/.config .config
                  {source}/scripts/config --file .config --set-str SYSTEM_TRUSTED_KEYS '' --set-str MODULE_SIG_KEY ''
-                 make -C {source} O=$PWD LOCALVERSION={FLAVOUR} olddefconfig
-                 make -C {source} O=$PWD LOCALVERSION={FLAVOUR} -j$(nproc) modules_prepare
+                 make -C {source} O=$PWD LOCALVERSION={local} olddefconfig
+                 make -C {source} O=$PWD LOCALVERSION={local} -j$(nproc) modules_prepare
                  cp $headers/Module.symvers .",
                 packages = packages.display(),
                 source = source.display(),
+                local = local_version(),
             ),
         )
     })?;
@@ -320,18 +336,82 @@ fn build_patched(name: &str, what: &str, options: &[&str], fragments: &[&str]) -
 
 /// Builds the module for a lane, warnings refused, and returns the path of `vserver.ko`.
 pub fn module(lane: Lane, purpose: Purpose) -> Result<PathBuf> {
-    build_module(lane, purpose, "")
+    Ok(build_module(lane, purpose, "")?.join("vserver.ko"))
 }
 
-/// The same with clippy's lints.
-pub fn lint_module(lane: Lane, purpose: Purpose) -> Result<()> {
-    build_module(lane, purpose, "CLIPPY=1").map(drop)
+/// What `make analyzer` reads.
+pub struct Analyzed {
+    /// A copy of the module's sources, with the `rust-project.json` that the kernel's script has made for it.
+    pub module: PathBuf,
+    /// What is seen at [`PLACE`] in there.
+    pub kernel: PathBuf,
+    /// The bindings of a build of the module.
+    pub bindings: PathBuf,
+}
+
+/// Has the kernel's own script describe the module, in the stock lane.
+pub fn analyzer() -> Result<Analyzed> {
+    let (lane, purpose) = (Lane::Stock, Purpose::Test);
+    let built = module(lane, purpose)?;
+    let kernel = kernel(lane, purpose)?.folder;
+    let key = Key::new("analyzer 1")
+        .text(&kernel.display().to_string())
+        .tree(Path::new("/src/kmod"))?;
+    let module = product("analyzer", key, |folder| {
+        at_place(
+            "description of the module for rust-analyzer",
+            "analyzer",
+            &kernel,
+            folder,
+            &format!(
+                "cp -r /src/kmod/. .
+                 make -C {PLACE}/build M=$PWD rust-analyzer
+                 [ -f rust-project.json ] || mv {PLACE}/build/rust-project.json ."
+            ),
+        )
+    })?;
+    Ok(Analyzed {
+        module,
+        kernel,
+        bindings: built.with_file_name("bindings_generated.rs"),
+    })
+}
+
+/// The same with clippy's lints and what else is looked at without running it; returns the folder that it is built in.
+pub fn lint_module(lane: Lane, purpose: Purpose) -> Result<PathBuf> {
+    build_module(lane, purpose, "CLIPPY=1 VSERVER_CHECK=y")
+}
+
+/// How clang reads the C of a module that [`lint_module`] has built: a command that writes its tree as JSON.
+pub fn clang_tree(lane: Lane, purpose: Purpose, folder: &Path) -> Result<Command> {
+    let kernel = kernel(lane, purpose)?;
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--propagation", "unchanged", "bash", "-ec"])
+        .arg(format!(
+            "mount --bind {} {PLACE}
+             eval set -- \"$(cat inline.flags)\"
+             exec clang \"$@\" -Wp,-MD,/dev/null -fsyntax-only -Xclang -ast-dump=json inline.c",
+            kernel.folder.display()
+        ))
+        .current_dir(folder);
+    Ok(command)
+}
+
+/// Where a lane's kernel says of what types its functions are: the module's build compares. Ours are without it.
+fn btf_image(lane: Lane) -> Result<String> {
+    Ok(match lane {
+        Lane::Stock => format!("VSERVER_BTF={}", stock_image()?.display()),
+        Lane::Patched => String::new(),
+    })
 }
 
 fn build_module(lane: Lane, purpose: Purpose, extra: &str) -> Result<PathBuf> {
     let kernel = kernel(lane, purpose)?;
-    let key = Key::new("kmod 4")
+    let btf = btf_image(lane)?;
+    let key = Key::new("kmod 5")
         .text(extra)
+        .text(&btf)
         .text(&kernel.folder.display().to_string())
         .tree(Path::new("/src/kmod"))?;
     let name = if extra.is_empty() {
@@ -347,7 +427,7 @@ fn build_module(lane: Lane, purpose: Purpose, extra: &str) -> Result<PathBuf> {
             folder,
             &format!(
                 "cp -r /src/kmod/. .
-                 make -C {PLACE}/build M=$PWD {extra} modules 2>&1 | tee build.log
+                 make -C {PLACE}/build M=$PWD {extra} {btf} modules 2>&1 | tee build.log
                  test ${{PIPESTATUS[0]}} = 0
                  if grep -E '(warning|error)(\\[|:)' build.log; then
                      echo 'the module must build without warnings'; exit 1
@@ -355,5 +435,5 @@ fn build_module(lane: Lane, purpose: Purpose, extra: &str) -> Result<PathBuf> {
             ),
         )
     })?;
-    Ok(folder.join("vserver.ko"))
+    Ok(folder)
 }

@@ -3,17 +3,25 @@
 //! The runner behind the Makefile. It runs inside the Debian root that `qemu/bootstrap.sh` makes, with the
 //! checkout at `/src` and the cache at `/cache`.
 
+mod analyzer;
 mod bench;
+mod c_bodies;
 mod cache;
 mod check;
+mod console;
 mod deb;
 mod exec;
 mod follow;
 mod guest;
+mod jumps;
 mod kernel;
+mod layers;
+mod log;
+mod long;
 mod machine;
 mod packages;
 mod patches;
+mod places;
 mod starts;
 mod step;
 mod suite;
@@ -44,6 +52,18 @@ enum Verb {
         /// Only in this lane.
         #[arg(long)]
         lane: Option<kernel::Lane>,
+    },
+    /// Run the long tests that have not passed for these sources, and print all results.
+    TestLong {
+        /// Only these parts, or "list": only print the results.
+        #[arg(long, default_value = "")]
+        part: String,
+        /// Only in this lane.
+        #[arg(long)]
+        lane: Option<kernel::Lane>,
+        /// Also what has passed.
+        #[arg(long)]
+        force: bool,
     },
     /// Run a command as root on a booted machine.
     Exec {
@@ -85,6 +105,8 @@ enum Verb {
     Deb,
     /// Formatting, lints, unsafe budget, header drift.
     Check,
+    /// Write a rust-project.json for kmod/.
+    Analyzer,
     /// Write include/vserver_ioctl.h anew.
     Header,
     /// Format the sources.
@@ -105,6 +127,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Run => tour::run(),
         Verb::Test { filter, lane } => suite::run(&filter, lane),
+        Verb::TestLong { part, lane, force } => long::run(&part, lane, force),
         Verb::Exec {
             lane,
             icount,
@@ -141,6 +164,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         }
         Verb::Deb => deb::run(),
         Verb::Check => check::run(),
+        Verb::Analyzer => analyzer::run(),
         Verb::Header => check::write_header(),
         Verb::Fmt => check::format(false),
     }

@@ -5,8 +5,8 @@
 
 use crate::{
     cache::{product, Key},
-    deb::Packages,
-    kernel::{self, Lane},
+    deb::{self, Packages},
+    kernel::{self, Lane, Purpose},
     machine::{self, Boot, Outcome, Work},
     step, trees,
 };
@@ -118,7 +118,9 @@ fn disk(package: &Path) -> Result<PathBuf> {
 
 /// Boots and runs the tests; each line of their KTAP is handed on.
 pub fn run(packages: &Packages, later: &Path, on_result: &mut dyn FnMut(&str)) -> Result<Outcome> {
-    let disk = disk(&packages.dkms)?;
+    // The machine begins with the module of the release before.
+    let disk = disk(&deb::earlier_module()?)?;
+    let module = kernel::module(Lane::Stock, Purpose::Test)?;
     let inits = trees::inits()?;
     let work = Work::new()?;
     let folder = work.path().join("packages");
@@ -128,6 +130,7 @@ pub fn run(packages: &Packages, later: &Path, on_result: &mut dyn FnMut(&str)) -
         (Path::new(PROGRAMS), "programs"),
         (&packages.vserver, "first.deb"),
         (later, "later.deb"),
+        (&module, "vserver.ko"),
     ] {
         fs::copy(from, folder.join(to))
             .with_context(|| format!("cannot copy {}", from.display()))?;
@@ -147,6 +150,7 @@ pub fn run(packages: &Packages, later: &Path, on_result: &mut dyn FnMut(&str)) -
             inits: Some(&inits),
             share: false,
             interactive: false,
+            parallel: false,
             limit: Duration::from_secs(2400),
         },
         work.path(),

@@ -69,6 +69,7 @@ pub fn steps() -> Result<ExitCode> {
             inits: None,
             share: false,
             interactive: false,
+            parallel: false,
             limit: Duration::from_secs(120),
         },
         work.path(),
@@ -77,7 +78,7 @@ pub fn steps() -> Result<ExitCode> {
     ensure!(
         outcome.results.lines().any(|line| line == "exit 0") && outcome.alarms.is_empty(),
         "the kernel with the option off does not boot: {}",
-        crate::step::on_host(&outcome.console)
+        outcome.ending()
     );
     eprintln!("==> the kernel builds after each patch, and boots with the option off");
     Ok(ExitCode::SUCCESS)

@@ -7,7 +7,7 @@
 use crate::{
     kernel::Lane,
     machine::{self, Boot, Work},
-    step, trees,
+    trees,
 };
 use anyhow::{bail, Context, Result};
 use std::{fmt::Write as _, fs, process::ExitCode, time::Duration};
@@ -121,6 +121,7 @@ fn measure(before: &str, script: &str) -> Result<String> {
             inits: Some(&inits),
             share: false,
             interactive: false,
+            parallel: false,
             limit: Duration::from_secs(3000),
         },
         work.path(),
@@ -133,10 +134,7 @@ fn measure(before: &str, script: &str) -> Result<String> {
             "{}",
             fs::read_to_string(&outcome.stderr).unwrap_or_default()
         );
-        bail!(
-            "the measurement failed; the console is in {}",
-            step::on_host(&outcome.console)
-        );
+        bail!("the measurement failed: {}", outcome.ending());
     }
     Ok(said)
 }

@@ -2,9 +2,10 @@
 
 //! Long steps: say what is done and how long it took, keep the whole output in a log.
 
+use crate::log;
 use anyhow::{bail, Context, Result};
 use std::{
-    fs::{self, File},
+    fs,
     path::Path,
     process::{Command, Stdio},
     time::Instant,
@@ -19,11 +20,18 @@ pub fn on_host(path: &Path) -> String {
     }
 }
 
+/// The time as "2026-11-30T02:15:03Z".
+pub fn now() -> Result<String> {
+    let output = Command::new("date")
+        .args(["-u", "+%FT%TZ"])
+        .output()
+        .context("cannot start date")?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
+}
+
 /// Runs a command, its output in a log; on failure the log's end is shown and its path named.
 pub fn run(what: &str, log_name: &str, command: &mut Command) -> Result<()> {
-    let log = Path::new("/cache/log").join(format!("{log_name}.log"));
-    fs::create_dir_all("/cache/log")?;
-    let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    let (log, file) = log::create(log_name)?;
     eprintln!("==> {what} ...");
     let start = Instant::now();
     let status = command

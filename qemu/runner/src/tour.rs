@@ -71,6 +71,7 @@ pub fn run() -> Result<ExitCode> {
             inits: None,
             share: false,
             interactive,
+            parallel: false,
             limit: if interactive { VISIT } else { LIMIT },
         },
         work.path(),
@@ -94,9 +95,6 @@ pub fn run() -> Result<ExitCode> {
         }
         Some("0") => bail!("the kernel complained, see the console lines above"),
         Some(_) => bail!("the tour failed: see the lines that begin with !!"),
-        None => bail!(
-            "the machine ended before the tour did; its console is in {}",
-            step::on_host(&outcome.console)
-        ),
+        None => bail!("the tour did not end: {}", outcome.ending()),
     }
 }

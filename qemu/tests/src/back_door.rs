@@ -29,6 +29,7 @@ mod keys;
 mod links;
 mod machine;
 mod messages;
+mod newer;
 mod rings;
 
 pub const TESTS: &[&[Test]] = &[
@@ -37,6 +38,7 @@ pub const TESTS: &[&[Test]] = &[
     links::TESTS,
     keys::TESTS,
     messages::TESTS,
+    newer::TESTS,
     rings::TESTS,
     kernel::TESTS,
 ];

@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = &[
     test("context::flags", 20, flags),
     test("context::unprivileged", 20, unprivileged),
     test("context::threads_cannot_enter", 20, threads),
+    test("context::flags_of_those_who_stay", 20, flags_by_staying),
     test("context::lock", 20, lock),
     test("context::private", 20, private),
     test("context::ends_with_its_last_process", 20, ends),
@@ -98,6 +99,51 @@ fn threads() -> Outcome {
         drop(writer);
         let _ = thread.join();
         equal("with two threads", got, Some(Errno::EINVAL))
+    })
+}
+
+/// Flags concern everybody in the context: they take root's say, or nobody else to be there.
+fn flags_by_staying() -> Outcome {
+    const CAP_SYS_ADMIN: u64 = 1 << 21;
+    let stay = |flags, caps| enter(CONTEXT_STAY, flags, caps).map(drop);
+    let user = || setuid(Uid::from_raw(1000)).map_err(words);
+    let _other = Sitter::idle(300)?;
+    for bit in 0..7 {
+        let flag = 1 << bit;
+        inside(300, || {
+            user()?;
+            equal("a user", stay(flag, 0), Err(Errno::EPERM))?;
+            equal("nothing has changed", get(0).map(|info| info.flags), Ok(0))
+        })?;
+    }
+    inside(300, || {
+        stay(0, CAP_SYS_ADMIN).map_err(words)?;
+        equal("root without it", stay(FLAG_NPROC, 0), Err(Errno::EPERM))
+    })?;
+    inside(300, || {
+        user()?;
+        equal("to give up capabilities", stay(0, CAP_SYS_CHROOT), Ok(()))?;
+        // A user namespace made inside gives nobody a say.
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER).map_err(words)?;
+        equal("root of its own", stay(FLAG_NPROC, 0), Err(Errno::EPERM))
+    })?;
+    inside(300, || equal("root", stay(FLAG_HIDEINFO, 0), Ok(())))?;
+    // Alone, with threads and processes of its own or without.
+    inside(CONTEXT_NEW, || {
+        user()?;
+        equal("alone", stay(FLAG_NPROC | FLAG_ULIMIT, 0), Ok(()))?;
+        let child = Sitter::idle(CONTEXT_ROOT)?;
+        equal("not alone", stay(FLAG_LOCK, 0), Err(Errno::EPERM))?;
+        drop(child);
+        equal("alone again", stay(FLAG_FAKEINIT, 0), Ok(()))
+    })?;
+    // A context that a user makes in a user namespace of his own.
+    inside(CONTEXT_ROOT, || {
+        user()?;
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER).map_err(words)?;
+        enter(CONTEXT_NEW, 0, 0).map_err(words)?;
+        let _child = Sitter::idle(CONTEXT_ROOT)?;
+        equal("its root", stay(FLAG_NPROC, 0), Ok(()))
     })
 }
 

@@ -30,7 +30,15 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// What is asked of the device here; addresses are in other tests.
-const COMMANDS: [u32; 6] = [IOC_INFO, IOC_ENTER, IOC_GET, IOC_LIST, IOC_OPEN, IOC_SIGNAL];
+const COMMANDS: [u32; 7] = [
+    IOC_INFO,
+    IOC_ENTER,
+    IOC_GET,
+    IOC_LIST,
+    IOC_OPEN,
+    IOC_SIGNAL,
+    IOC_LIST_HOOKS,
+];
 
 fn info() -> Outcome {
     let mode = std::os::unix::fs::PermissionsExt::mode(
@@ -200,6 +208,29 @@ fn malformed() -> Outcome {
         {
             let got = ioctl(&device, IOC_LIST, &mut wrong).err();
             equal(&format!("LIST {index}"), got, Some(Errno::EINVAL))?;
+        }
+        let mut room = [HookInfo::default(); 1];
+        let hooks = ListHooks {
+            buffer: room.as_mut_ptr() as u64,
+            count: 1,
+            ..ListHooks::default()
+        };
+        for (index, mut wrong) in [
+            ListHooks { count: 0, ..hooks },
+            ListHooks {
+                count: 4097,
+                ..hooks
+            },
+            ListHooks {
+                reserved: [0, 1],
+                ..hooks
+            },
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let got = ioctl(&device, IOC_LIST_HOOKS, &mut wrong).err();
+            equal(&format!("LIST_HOOKS {index}"), got, Some(Errno::EINVAL))?;
         }
         for (index, mut wrong) in [
             Open { context: 0, ..open },
@@ -390,6 +421,13 @@ fn bad_addresses() -> Outcome {
             };
             let got = ioctl(&device, IOC_LIST, &mut request).err();
             equal("a list's buffer", got, Some(Errno::EFAULT))?;
+            let mut request = ListHooks {
+                buffer,
+                count: 1,
+                ..ListHooks::default()
+            };
+            let got = ioctl(&device, IOC_LIST_HOOKS, &mut request).err();
+            equal("a buffer for hooks", got, Some(Errno::EFAULT))?;
         }
         Ok(())
     })?;
@@ -499,7 +537,7 @@ fn random() -> Outcome {
                     _ => room.as_mut_ptr() as usize,
                 };
                 // Not into our own memory by a lucky LIST or a stray address.
-                if command == IOC_LIST {
+                if command == IOC_LIST || command == IOC_LIST_HOOKS {
                     room[0] = if random.next() % 2 == 0 {
                         0
                     } else {

@@ -22,7 +22,7 @@ mod signals_outside;
 mod tracing;
 
 use crate::{
-    fixture::{child, enter, words, Outcome},
+    fixture::{arrive, child, words, Outcome},
     syscalls, Test,
 };
 use nix::{
@@ -61,7 +61,7 @@ pub fn tests() -> impl Iterator<Item = &'static [Test]> {
 fn as_init(run: impl FnOnce(i32) -> Outcome) -> Outcome {
     child(|| {
         let real = getpid().as_raw();
-        enter(CONTEXT_NEW, FLAG_FAKEINIT, 0).map_err(words)?;
+        arrive(CONTEXT_NEW, FLAG_FAKEINIT, 0).map_err(words)?;
         run(real).map(|()| String::new())
     })
     .map(drop)
@@ -100,7 +100,7 @@ fn as_both(run: impl Fn(Who) -> Outcome) -> Outcome {
 fn as_anybody(run: impl FnOnce(i32) -> Outcome) -> Outcome {
     child(|| {
         let real = getpid().as_raw();
-        enter(CONTEXT_NEW, 0, 0).map_err(words)?;
+        arrive(CONTEXT_NEW, 0, 0).map_err(words)?;
         run(real).map(|()| String::new())
     })
     .map(drop)

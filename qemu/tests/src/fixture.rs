@@ -2,7 +2,7 @@
 
 //! Processes in contexts, and what they say.
 
-use crate::syscalls;
+use crate::{settle::settle, syscalls};
 use nix::{
     errno::Errno,
     fcntl::OFlag,
@@ -106,6 +106,28 @@ pub fn list_all() -> Result<Vec<ContextInfo>, Errno> {
         }
         all.extend_from_slice(&room[..request.count as usize]);
         after = request.after;
+    }
+}
+
+/// LIST_HOOKS, so many at a time.
+pub fn hooks(chunk: usize) -> Result<Vec<HookInfo>, Errno> {
+    let device = device().map_err(|_| Errno::ENODEV)?;
+    let mut room = vec![HookInfo::default(); chunk];
+    let mut all = Vec::new();
+    let mut skip = 0;
+    loop {
+        let mut request = ListHooks {
+            buffer: room.as_mut_ptr() as u64,
+            count: room.len() as u32,
+            skip,
+            ..ListHooks::default()
+        };
+        syscalls::ioctl(&device, IOC_LIST_HOOKS, &mut request)?;
+        if request.count == 0 {
+            return Ok(all);
+        }
+        all.extend_from_slice(&room[..request.count as usize]);
+        skip = request.skip;
     }
 }
 
@@ -242,11 +264,18 @@ pub fn child(run: impl FnOnce() -> Result<String, String>) -> Result<String, Str
     }
 }
 
-/// Runs something in a forked child that has entered a context.
+/// ENTER, and then a program of the inside: this one, which goes on.
+pub fn arrive(context: i32, flags: u32, caps_drop: u64) -> Result<Enter, Errno> {
+    let entered = enter(context, flags, caps_drop)?;
+    settle()?;
+    Ok(entered)
+}
+
+/// Runs something in a forked child that has entered a context and arrived there.
 pub fn inside(context: i32, run: impl FnOnce() -> Outcome) -> Outcome {
     child(|| {
         if context != CONTEXT_ROOT {
-            enter(context, 0, 0).map_err(|error| format!("entering {context}: {error}"))?;
+            arrive(context, 0, 0).map_err(|error| format!("entering {context}: {error}"))?;
         }
         run().map(|()| String::new())
     })
@@ -312,7 +341,7 @@ impl Sitter {
                 let entered = if context == CONTEXT_ROOT {
                     Ok(CONTEXT_ROOT)
                 } else {
-                    enter(context, flags, 0)
+                    arrive(context, flags, 0)
                         .map(|entered| entered.context)
                         .map_err(words)
                 };

@@ -22,13 +22,16 @@ use std::{
 use vserver_uapi::*;
 
 mod addresses;
+mod conflicts;
 mod dual;
+mod errors;
 mod loopback;
 mod namespace;
 mod refusals;
 mod sctp;
 mod source;
 mod tcp;
+mod threads;
 mod udp;
 mod unix;
 mod uring;
@@ -43,11 +46,22 @@ pub const TESTS: &[Test] = &[
     tcp::SAME_PORT,
     tcp::HOST_HOLDS_ANY,
     tcp::CONFLICTS,
+    conflicts::TCP,
+    conflicts::UDP,
+    conflicts::RACE,
+    conflicts::CHOSEN,
+    conflicts::TCP_LONG,
+    conflicts::UDP_LONG,
+    conflicts::RACE_LONG,
     tcp::MANY,
     udp::ANY,
     udp::CONNECTED,
     udp::PKTINFO,
+    udp::DISCONNECTED,
+    udp::BOUND_BY_THE_KERNEL,
     udp::PING,
+    errors::UNCONNECTED,
+    errors::PING_GROUP,
     uring::CALLS,
     source::CONNECT,
     source::SEVERAL,
@@ -56,17 +70,22 @@ pub const TESTS: &[Test] = &[
     loopback::SHOWN,
     loopback::UDP,
     loopback::NESTED,
+    loopback::EVERY,
     loopback::NOT_TRANSPARENT,
     dual::IPV6,
     dual::STACK,
     dual::NO_IPV6,
     dual::MAPPED,
+    dual::MAPPED_ANY,
+    dual::LEFT,
     dual::BOUND,
     dual::AGAIN,
     refusals::PROTOCOLS,
     refusals::OPTIONS,
+    refusals::CHANGED_MEANWHILE,
     refusals::MADE_BEFORE,
     refusals::PASSED,
+    threads::LISTENERS,
     namespace::MADE_INSIDE,
     sctp::SERVERS,
     sctp::SOURCES,

@@ -63,6 +63,7 @@ pub const TESTS: &[Test] = &[
     systemd::BOOT,
     servers::TWO,
     alone::CYCLES,
+    alone::THOUSAND_CYCLES,
 ];
 
 /// The file systems, read-only.
@@ -345,7 +346,7 @@ impl Drop for Vserver {
 }
 
 /// The processes of a context, by whoever sees them all.
-fn members(context: i32) -> Result<Vec<i32>, String> {
+pub(crate) fn members(context: i32) -> Result<Vec<i32>, String> {
     let text = child(|| {
         enter(CONTEXT_SPECTATOR, 0, 0).map_err(words)?;
         let mut text = String::new();

@@ -5,6 +5,7 @@
 //! `--status` prints `/proc/self/status` and `--chroot` what chroot() says: what some tests start as
 //! another program.
 
+mod arrival;
 mod back_door;
 mod barrier;
 mod caps;
@@ -16,10 +17,13 @@ mod fakeinit;
 mod filesystem;
 mod first_hour;
 mod fixture;
+mod harness;
 mod inet;
 mod init;
 mod limits;
+mod load;
 mod manager;
+mod meanwhile;
 mod mistakes;
 mod module;
 mod names;
@@ -31,10 +35,12 @@ mod proc;
 mod programs;
 mod ptrace;
 mod pty;
+mod quotas;
 mod random;
 mod scale;
 mod sched;
 mod scm;
+mod settle;
 mod signal;
 mod sockets;
 mod syscalls;
@@ -64,6 +70,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         context::TESTS,
         caps::TESTS,
         task::TESTS,
+        arrival::TESTS,
         signal::WAYS,
         signal::TESTS,
         pid::WAYS,
@@ -95,7 +102,10 @@ fn all() -> impl Iterator<Item = &'static Test> {
         trees::TESTS,
         first_hour::TESTS,
         limits::TESTS,
+        quotas::TESTS,
         scale::TESTS,
+        harness::TESTS,
+        load::TESTS,
         module::TESTS,
     ]
     .into_iter()
@@ -115,6 +125,9 @@ fn end_contexts() {
 
 fn main() {
     let argument = std::env::args().nth(1).unwrap_or_default();
+    if argument == settle::ARGUMENT {
+        settle::resume(&std::env::args().nth(2).unwrap_or_default());
+    }
     if argument == "--list" {
         for test in all() {
             println!("{} {}", test.name, test.seconds);
@@ -136,6 +149,8 @@ fn main() {
         println!("{:?}", nix::unistd::chroot("/"));
         return;
     }
+    // Not of what a test starts as another program: the kernel undoes it for a setuid one, each time.
+    settle::fix_addresses();
     let Some(test) = all().find(|test| test.name == argument) else {
         eprintln!("guest-tests: no test is named {argument:?}; see --list");
         std::process::exit(2);

@@ -15,8 +15,10 @@ use std::{
 };
 
 pub(crate) mod addresses;
+mod afresh;
 mod boot;
 mod changed;
+mod entering;
 mod hooks;
 mod inside;
 mod killed;
@@ -39,6 +41,13 @@ pub const TESTS: &[Test] = &[
     changed::OTHER,
     killed::START_AND_STOP,
     killed::KEEPER,
+    entering::BROUGHT,
+    entering::CAPCHROOT,
+    entering::ATTACKED,
+    entering::ATTACKED_IN_THE_OLD_WAY,
+    afresh::ALL,
+    afresh::IMMUTABLE,
+    afresh::KEPT,
     inside::ENTER,
     inside::AHEAD,
     inside::STREAMS,

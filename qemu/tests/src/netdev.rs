@@ -14,14 +14,22 @@ use std::{
 };
 use vserver_uapi::*;
 
+mod requests;
+
 pub const TESTS: &[Test] = &[
     test("netdev::proc_files", 60, proc_files),
     test("netdev::sysfs", 60, sysfs),
     test("netdev::tools", 60, tools),
-    test("netdev::ioctls", 60, ioctls),
+    requests::OLD,
+    requests::OTHER_DEVICES,
+    requests::CHANGED_MEANWHILE,
     test("netdev::rtnetlink", 60, rtnetlink),
     test("netdev::rtnetlink_news", 60, news),
     test("netdev::names_and_numbers", 60, names),
+    test("netdev::proc_net_list", 60, proc_net_list),
+    test("netdev::counters", 60, counters),
+    test("netdev::settings_of_devices", 60, settings),
+    test("netdev::generic_netlink", 60, generic_netlink),
 ];
 
 /// A device with an address of the host and one for contexts, and one with the host's alone.
@@ -257,98 +265,10 @@ fn tools() -> Outcome {
     })
 }
 
-const SIOCGIFNAME: usize = 0x8910;
-const SIOCGIFCONF: usize = 0x8912;
-const SIOCGIFFLAGS: usize = 0x8913;
-const SIOCGIFADDR: usize = 0x8915;
-const SIOCGIFNETMASK: usize = 0x891b;
-const SIOCGIFHWADDR: usize = 0x8927;
-const SIOCGIFINDEX: usize = 0x8933;
-
 fn socket(family: i32, kind: i32, protocol: i32) -> Result<OwnedFd, String> {
     let arguments = [family as usize, kind as usize, protocol as usize, 0, 0, 0];
     let fd = syscall(libc::SYS_socket, arguments).map_err(words)?;
     Ok(own(fd as i32))
-}
-
-/// A request with a name; what is behind the name in the answer.
-fn ask(fd: &OwnedFd, request: usize, name: &str, word: u32) -> Result<[u8; 24], nix::errno::Errno> {
-    let mut room = [0u8; 40];
-    room[..name.len()].copy_from_slice(name.as_bytes());
-    room[16..20].copy_from_slice(&word.to_ne_bytes());
-    let arguments = [
-        fd.as_raw_fd() as usize,
-        request,
-        room.as_mut_ptr() as usize,
-        0,
-        0,
-        0,
-    ];
-    syscall(libc::SYS_ioctl, arguments)?;
-    let mut rest = [0; 24];
-    rest.copy_from_slice(&room[16..]);
-    Ok(rest)
-}
-
-fn ioctls() -> Outcome {
-    devices()?;
-    let host = nix::net::if_::if_nametoindex("vshost").map_err(words)?;
-    within(|| {
-        let absent = Err(nix::errno::Errno::ENODEV);
-        for family in [
-            libc::AF_INET,
-            libc::AF_INET6,
-            libc::AF_UNIX,
-            libc::AF_NETLINK,
-        ] {
-            let fd = socket(family, libc::SOCK_DGRAM, 0)?;
-            for request in [SIOCGIFFLAGS, SIOCGIFHWADDR, SIOCGIFINDEX] {
-                equal(
-                    &format!("{request:x} of a foreign one, family {family}"),
-                    ask(&fd, request, "vshost", 0).map(drop),
-                    absent,
-                )?;
-                equal(
-                    &format!("{request:x} of its own, family {family}"),
-                    ask(&fd, request, "vsown", 0).map(drop),
-                    Ok(()),
-                )?;
-            }
-            let got = ask(&fd, SIOCGIFNAME, "", host).map(drop);
-            equal("SIOCGIFNAME", got, absent)?;
-        }
-        let fd = socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
-        let address = |request, name| ask(&fd, request, name, 0).map(|rest| rest[4..8].to_vec());
-        equal(
-            "address",
-            address(SIOCGIFADDR, "vsown"),
-            Ok(vec![10, 76, 0, 5]),
-        )?;
-        equal(
-            "mask",
-            address(SIOCGIFNETMASK, "vsown"),
-            Ok(vec![255, 255, 255, 0]),
-        )?;
-        equal("lo", address(SIOCGIFADDR, "lo"), Ok(vec![127, 0, 0, 1]))?;
-        equal("foreign", address(SIOCGIFADDR, "vshost").map(drop), absent)?;
-
-        let mut list = [0u8; 40 * 64];
-        let mut request = [list.len() as u64, list.as_mut_ptr() as u64];
-        let arguments = [
-            fd.as_raw_fd() as usize,
-            SIOCGIFCONF,
-            request.as_mut_ptr() as usize,
-            0,
-            0,
-            0,
-        ];
-        syscall(libc::SYS_ioctl, arguments).map_err(words)?;
-        let length = request[0] as u32 as usize;
-        let found: Vec<&[u8]> = list[..length].chunks(40).map(|one| &one[20..24]).collect();
-        ensure(&format!("{found:?}"), found.contains(&&[10, 76, 0, 5][..]))?;
-        ensure(&format!("{found:?}"), found.contains(&&[127, 0, 0, 1][..]))?;
-        equal(&format!("no more than {found:?}"), found.len(), 2)
-    })
 }
 
 /// A rtnetlink socket, and what it says.
@@ -523,4 +443,341 @@ fn names() -> Outcome {
             found.all(|one| one.interface_name != "vshost"),
         )
     })
+}
+
+/// The files of /proc/net; what is not among them is absent.
+const PROC_NET: [&str; 22] = [
+    "arp",
+    "dev",
+    "fib_trie",
+    "icmp",
+    "icmp6",
+    "if_inet6",
+    "ipv6_route",
+    "netlink",
+    "netstat",
+    "packet",
+    "raw",
+    "raw6",
+    "route",
+    "snmp",
+    "snmp6",
+    "sockstat",
+    "sockstat6",
+    "tcp",
+    "tcp6",
+    "udp",
+    "udp6",
+    "unix",
+];
+
+fn listed(folder: &str) -> Result<Vec<String>, String> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(words)? {
+        let name = entry.map_err(words)?.file_name();
+        names.push(name.to_string_lossy().into_owned());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// 0, or the error.
+fn stat(path: &str) -> i32 {
+    std::fs::symlink_metadata(path).map_or_else(|error| error.raw_os_error().unwrap_or(-1), |_| 0)
+}
+
+fn proc_net_list() -> Outcome {
+    let all = listed("/proc/net")?;
+    for name in ["stat", "ptype", "softnet_stat"] {
+        ensure(name, all.iter().any(|one| one == name))?;
+    }
+    within(|| {
+        for folder in ["/proc/net", "/proc/thread-self/net"] {
+            for name in listed(folder)? {
+                let path = format!("{folder}/{name}");
+                ensure(&path, PROC_NET.contains(&name.as_str()))?;
+                std::fs::read(&path).map_err(|error| format!("{path}: {error}"))?;
+            }
+            for name in &all {
+                let expected = if PROC_NET.contains(&name.as_str()) {
+                    0
+                } else {
+                    libc::ENOENT
+                };
+                let path = format!("{folder}/{name}");
+                equal(&path, stat(&path), expected)?;
+            }
+            for name in ["stat/rt_cache", "dev_snmp6/vshost", "none"] {
+                let path = format!("{folder}/{name}");
+                equal(&path, stat(&path), libc::ENOENT)?;
+            }
+        }
+        Ok(())
+    })?;
+    // A network namespace that it has made is its own.
+    child(|| {
+        confine(&["10.76.0.5"]).map_err(words)?;
+        enter(100, 0, 0).map_err(words)?;
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).map_err(words)?;
+        let found = listed("/proc/thread-self/net")?;
+        ensure(
+            &format!("{found:?}"),
+            found.iter().any(|name| name == "stat"),
+        )?;
+        Ok(String::new())
+    })?;
+    equal("the host's", listed("/proc/net")?, all)
+}
+
+/// For `ss -s` and `netstat -s`: names, and no numbers of what others do.
+fn counters() -> Outcome {
+    let files = ["sockstat", "sockstat6", "snmp", "snmp6", "netstat"];
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/net/{file}")).map_err(words);
+    // What the words of a line are: numbers or names. Settings are not counted.
+    let counts = |text: &str| -> Vec<i64> {
+        let mut found = Vec::new();
+        let mut names: Vec<&str> = Vec::new();
+        for line in text.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            for (at, word) in words.iter().enumerate() {
+                let setting = names.first() == words.first()
+                    && names.get(at).is_some_and(|name| {
+                        name.starts_with("Rto")
+                            || matches!(*name, "Forwarding" | "DefaultTTL" | "MaxConn")
+                    });
+                if let (Ok(number), false) = (word.parse(), setting) {
+                    found.push(number);
+                }
+            }
+            names = words;
+        }
+        found
+    };
+    // So that there is something to be counted.
+    let mut counted = Vec::new();
+    for loopback in ["127.0.0.1:0", "[::1]:0"] {
+        let socket = std::net::UdpSocket::bind(loopback).map_err(words)?;
+        let own = socket.local_addr().map_err(words)?;
+        socket.send_to(b"counted", own).map_err(words)?;
+        socket.recv(&mut [0; 16]).map_err(words)?;
+        counted.push(socket);
+    }
+    let mut host = Vec::new();
+    for file in files {
+        let text = read(file)?;
+        ensure(
+            &text,
+            counts(&text).iter().any(|number| *number != 0) || file == "sockstat6",
+        )?;
+        host.push(text);
+    }
+    within(|| {
+        for (file, host) in files.iter().zip(&host) {
+            let text = read(file)?;
+            let found = counts(&text);
+            ensure(
+                &format!("{file}: {text}"),
+                found.iter().all(|number| *number == 0),
+            )?;
+            // A line for each of the host's, but for those about what has happened.
+            let lines = |text: &str| {
+                text.lines()
+                    .filter(|line| {
+                        let of_type = line.starts_with("Icmp6") && line.contains("Type");
+                        !of_type && !line.starts_with("IcmpMsg:")
+                    })
+                    .map(|line| line.split_whitespace().count())
+                    .collect::<Vec<_>>()
+            };
+            equal(file, lines(&text), lines(host))?;
+        }
+        ensure(
+            "a setting",
+            read("snmp")?.contains("\nIp: ") && !read("snmp")?.contains("\nIp: 0 "),
+        )
+    })?;
+    let text = read("snmp")?;
+    ensure(
+        "the host's",
+        counts(&text).iter().any(|number| *number != 0),
+    )
+}
+
+/// Of the folders with one entry for each device, those that there are.
+fn settings() -> Outcome {
+    devices()?;
+    let folders: Vec<String> = ["ipv4/conf", "ipv6/conf", "ipv4/neigh", "ipv6/neigh"]
+        .iter()
+        .map(|folder| format!("/proc/sys/net/{folder}"))
+        .collect();
+    for folder in &folders {
+        // The names are in the kernel's cache from now on.
+        let host = listed(folder)?;
+        ensure(folder, host.contains(&"vshost".to_string()))?;
+        equal(folder, stat(&format!("{folder}/vshost")), 0)?;
+    }
+    let before = std::fs::File::open(&folders[0]).map_err(words)?;
+    within(|| {
+        for folder in &folders {
+            let mut names = listed(folder)?;
+            names.retain(|name| name != "all");
+            equal(folder, names.join(" ").as_str(), "default lo vsown")?;
+            equal("own", stat(&format!("{folder}/vsown")), 0)?;
+            for name in [
+                "vshost",
+                "vshost/forwarding",
+                "vshost/mcast_solicit",
+                "none",
+            ] {
+                let path = format!("{folder}/{name}");
+                equal(&path, stat(&path), libc::ENOENT)?;
+            }
+        }
+        let at = format!("/proc/self/fd/{}/vshost", before.as_raw_fd());
+        equal("by what was opened before", stat(&at), libc::ENOENT)?;
+        let forward = std::fs::read("/proc/sys/net/ipv4/conf/vsown/forwarding");
+        forward.map(drop).map_err(words)
+    })?;
+    ensure(
+        "the host's",
+        listed(&folders[0])?.contains(&"vshost".to_string()),
+    )
+}
+
+/// An attribute of netlink.
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend((4 + value.len() as u16).to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+const CTRL: u16 = 16;
+const GETFAMILY: u8 = 3;
+const GETPOLICY: u8 = 10;
+const FAMILY_ID: u16 = 1;
+const FAMILY_NAME: u16 = 2;
+
+/// What the kernel answers to a question: messages, or an error.
+fn ask_family(family: u16, flags: i32, command: u8, body: &[u8]) -> Result<Vec<Vec<u8>>, i32> {
+    let broken = |_: String| -1;
+    let netlink = Netlink::open(libc::NETLINK_GENERIC, 0).map_err(broken)?;
+    let body = [&[command, 1, 0, 0], body].concat();
+    netlink.send(family, flags as u16, &body).map_err(broken)?;
+    let mut found = Vec::new();
+    loop {
+        for (kind, body) in netlink.receive().map_err(|errno| errno as i32)? {
+            match kind {
+                // NLMSG_ERROR
+                2 => return Err(-(word(&body, 0) as i32)),
+                // NLMSG_DONE: with an error or zero.
+                3 => {
+                    return match word(&body, 0) as i32 {
+                        0 => Ok(found),
+                        error => Err(-error),
+                    }
+                }
+                _ => found.push(body),
+            }
+        }
+        if flags & libc::NLM_F_DUMP == 0 {
+            return Ok(found);
+        }
+    }
+}
+
+/// The attribute of a message of the family of families.
+fn value(message: &[u8], kind: u16) -> Vec<u8> {
+    let mut rest = &message[4..];
+    while rest.len() > 4 {
+        let length = usize::from(u16::from_ne_bytes([rest[0], rest[1]]));
+        if u16::from_ne_bytes([rest[2], rest[3]]) == kind {
+            return rest[4..length].to_vec();
+        }
+        rest = &rest[length.next_multiple_of(4).min(rest.len())..];
+    }
+    Vec::new()
+}
+
+/// The names and numbers of all families.
+fn families() -> Result<Vec<(String, u16)>, String> {
+    let list = ask_family(CTRL, libc::NLM_F_DUMP, GETFAMILY, &[]).map_err(words)?;
+    Ok(list
+        .iter()
+        .map(|message| {
+            let name = value(message, FAMILY_NAME);
+            let number = value(message, FAMILY_ID);
+            (
+                String::from_utf8_lossy(&name)
+                    .trim_end_matches('\0')
+                    .to_string(),
+                u16::from_ne_bytes([number[0], number[1]]),
+            )
+        })
+        .collect())
+}
+
+fn generic_netlink() -> Outcome {
+    let join = |group: u32| {
+        let netlink = Netlink::open(libc::NETLINK_GENERIC, 0)?;
+        // SOL_NETLINK, NETLINK_ADD_MEMBERSHIP
+        Ok::<_, String>(set_option(&netlink.0, 270, 1, &[group]))
+    };
+    let by_name = |name: &str| {
+        let attribute = attribute(FAMILY_NAME, format!("{name}\0").as_bytes());
+        ask_family(CTRL, 0, GETFAMILY, &attribute).map(drop)
+    };
+    let by_number = |number: u16| {
+        let attribute = attribute(FAMILY_ID, &number.to_ne_bytes());
+        ask_family(CTRL, 0, GETFAMILY, &attribute).map(drop)
+    };
+    let policy = |number: u16| {
+        let attribute = attribute(FAMILY_ID, &number.to_ne_bytes());
+        ask_family(CTRL, libc::NLM_F_DUMP, GETPOLICY, &attribute).map(drop)
+    };
+    let all = families()?;
+    for name in ["nlctrl", "tcp_metrics", "netdev"] {
+        ensure(
+            &format!("{name} of {all:?}"),
+            all.iter().any(|one| one.0 == name),
+        )?;
+        equal(name, by_name(name), Ok(()))?;
+    }
+    equal("the news of families", join(16)?, Ok(()))?;
+    let absent = Err(libc::ENOENT);
+    within(|| {
+        equal("listed", families()?, vec![("nlctrl".to_string(), CTRL)])?;
+        equal("by name", by_name("nlctrl"), Ok(()))?;
+        equal("by number", by_number(CTRL), Ok(()))?;
+        equal("policy", policy(CTRL), Ok(()))?;
+        for (name, number) in &all {
+            if *number == CTRL {
+                continue;
+            }
+            equal(name, by_name(name), absent)?;
+            equal(name, by_number(*number), absent)?;
+            equal(name, policy(*number), absent)?;
+            for flags in [0, libc::NLM_F_DUMP] {
+                equal(name, ask_family(*number, flags, 1, &[]).map(drop), absent)?;
+            }
+        }
+        equal("none such", by_name("none-such"), absent)?;
+        for group in 16..24 {
+            equal("news", join(group)?, Err(nix::errno::Errno::EPERM))?;
+        }
+        let bound = Netlink::open(libc::NETLINK_GENERIC, 1 << 15).map(drop);
+        ensure("news by bind", bound.is_err())
+    })?;
+    // A network namespace that it has made is its own.
+    child(|| {
+        confine(&["10.76.0.5"]).map_err(words)?;
+        enter(100, 0, 0).map_err(words)?;
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).map_err(words)?;
+        let found = families()?;
+        ensure(&format!("{found:?}"), found.len() > 1)?;
+        Ok(String::new())
+    })?;
+    equal("the host's", families()?, all)
 }

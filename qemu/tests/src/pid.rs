@@ -25,6 +25,9 @@ pub const TESTS: &[Test] = &[
     test("pid::setpgid_of_a_child_elsewhere", 20, setpgid),
     test("pid::wait_for_a_child_elsewhere", 20, wait),
     test("pid::namespace_inside_a_context", 20, namespace),
+    test("pid::the_number_of_a_group", 20, number_of_group),
+    test("pid::owners_of_locks", 20, owners_of_locks),
+    test("pid::owners_of_files", 20, owners_of_files),
 ];
 
 fn cgroup_procs_file(_pid: i32) -> Result<OwnedFd, Errno> {
@@ -194,5 +197,179 @@ fn namespace() -> Outcome {
             Ok(String::new())
         })
         .map(drop)
+    })
+}
+
+/// A process of the host leads a group and a session with a member inside: that one makes the number known, but not
+/// the process.
+fn number_of_group() -> Outcome {
+    let leader = Sitter::new(CONTEXT_ROOT, 0, || {
+        nix::unistd::setsid().map_err(words)?;
+        match crate::syscalls::fork().map_err(words)? {
+            0 => {
+                let arrived = crate::fixture::arrive(100, 0, 0).is_ok();
+                while arrived && nix::unistd::getppid().as_raw() != 1 {
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                }
+                crate::syscalls::exit_now(0)
+            }
+            _ => Ok(()),
+        }
+    })?;
+    let own = Sitter::new(100, 0, || nix::unistd::setsid().map(drop).map_err(words))?;
+    inside(100, || {
+        let clock = |pid: i32| ((!pid << 3) | 2) as usize;
+        let mut time = [0u64; 4];
+        let address = time.as_mut_ptr() as usize;
+        let mut timer = 0i32;
+        // struct sigevent: SIGEV_NONE.
+        let event = [0u32, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let event = event.as_ptr() as usize;
+        let timer = std::ptr::from_mut(&mut timer) as usize;
+        let group = |pid: i32| call(libc::SYS_kill, &[(pid as usize).wrapping_neg(), 0]);
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while group(leader.pid).is_err() && std::time::Instant::now() < until {}
+        equal("the group is there", group(leader.pid), Ok(0))?;
+        for (pid, expected) in [(own.pid, Ok(0)), (leader.pid, Err(Errno::EINVAL))] {
+            let clock = clock(pid);
+            let ways = [
+                ("gettime", call(libc::SYS_clock_gettime, &[clock, address])),
+                ("getres", call(libc::SYS_clock_getres, &[clock, address])),
+                (
+                    "timer",
+                    call(libc::SYS_timer_create, &[clock, event, timer]),
+                ),
+                (
+                    "nanosleep",
+                    // TIMER_ABSTIME: long ago.
+                    call(libc::SYS_clock_nanosleep, &[clock, 1, address, 0]),
+                ),
+            ];
+            for (name, got) in ways {
+                equal(&format!("{name} of {pid}"), got, expected)?;
+            }
+            let set = call(libc::SYS_clock_settime, &[clock, address]).err();
+            let expected = expected.err().or(Some(Errno::EPERM));
+            equal(&format!("settime of {pid}"), set, expected)?;
+        }
+        let absent = Some(Errno::ESRCH);
+        equal("GET", get(leader.pid).err(), absent)?;
+        let addresses = crate::fixture::addresses_of(leader.pid).err();
+        equal("GET_ADDRESSES", addresses, absent)?;
+        equal(
+            "kill",
+            call(libc::SYS_kill, &[leader.pid as usize, 0]).err(),
+            absent,
+        )?;
+        equal(
+            "GET of its own",
+            get(own.pid).map(|info| info.context),
+            Ok(100),
+        )
+    })
+}
+
+/// Who has a lock on a file that somebody inside uses as well.
+fn owners_of_locks() -> Outcome {
+    const PATH: &str = "/tmp/owners-of-locks";
+    const F_OFD_GETLK: usize = 36;
+    let file = std::fs::File::create(PATH).map_err(words)?;
+    let whole = || libc::flock {
+        l_type: libc::F_WRLCK as i16,
+        l_whence: 0,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    let lock = |command: usize| {
+        let file = std::fs::File::options()
+            .write(true)
+            .open(PATH)
+            .map_err(words)?;
+        let mut lock = whole();
+        let address = std::ptr::from_mut(&mut lock) as usize;
+        call(
+            libc::SYS_fcntl,
+            &[file.as_raw_fd() as usize, command, address],
+        )
+        .map_err(words)?;
+        std::mem::forget(file);
+        Ok::<_, String>(lock.l_pid)
+    };
+    let holds = |context| Sitter::new(context, 0, || lock(libc::F_SETLK as usize).map(drop));
+    let owner = |context| {
+        child(|| {
+            if context != CONTEXT_ROOT {
+                enter(context, 0, 0).map_err(words)?;
+            }
+            let classic = lock(libc::F_GETLK as usize)?;
+            equal("of a description", lock(F_OFD_GETLK)?, classic)?;
+            Ok(classic.to_string())
+        })
+    };
+    for context in [CONTEXT_ROOT, 101] {
+        let holder = holds(context)?;
+        let number = holder.pid.to_string();
+        equal("100", owner(100)?.as_str(), "0")?;
+        equal("the spectator", owner(CONTEXT_SPECTATOR)?, number.clone())?;
+        equal("its own", owner(context)?, number)?;
+    }
+    // Who waits for a lock is listed below it.
+    let _holder = holds(100)?;
+    let waiter = Sitter::new(CONTEXT_ROOT, 0, || {
+        match crate::syscalls::fork().map_err(words)? {
+            0 => {
+                let _ = lock(libc::F_SETLKW as usize);
+                crate::syscalls::exit_now(0)
+            }
+            pid => std::fs::write(format!("{PATH}-waiter"), pid.to_string()).map_err(words),
+        }
+    })?;
+    let number = std::fs::read_to_string(format!("{PATH}-waiter")).map_err(words)?;
+    let listed = || {
+        let all = std::fs::read_to_string("/proc/locks").map_err(words)?;
+        Ok::<_, String>((all.contains(" -> "), all.contains(&format!(" {number} "))))
+    };
+    inside(100, || {
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while !listed()?.0 && std::time::Instant::now() < until {}
+        equal("a waiter, without a number", listed()?, (true, false))
+    })?;
+    let pid = number.parse().map_err(words)?;
+    let _ = nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    drop((waiter, file));
+    for path in [PATH.to_string(), format!("{PATH}-waiter")] {
+        std::fs::remove_file(path).map_err(words)?;
+    }
+    Ok(())
+}
+
+/// Who gets a signal when a file is ready that was handed in.
+fn owners_of_files() -> Outcome {
+    const F_GETOWN_EX: usize = 16;
+    const SIOCGPGRP: usize = 0x8904;
+    let (one, _other) = std::os::unix::net::UnixStream::pair().map_err(words)?;
+    let fd = one.as_raw_fd() as usize;
+    let fcntl = |command: usize, argument| call(libc::SYS_fcntl, &[fd, command, argument]);
+    let asked = || {
+        let mut owner = [0i32; 2];
+        let extended = fcntl(F_GETOWN_EX, owner.as_mut_ptr() as usize).map(|_| owner[1]);
+        let mut number = -1i32;
+        let address = std::ptr::from_mut(&mut number) as usize;
+        let of_socket = call(libc::SYS_ioctl, &[fd, SIOCGPGRP, address]).map(|_| number);
+        (fcntl(libc::F_GETOWN as usize, 0), extended, of_socket)
+    };
+    let own = std::process::id() as i32;
+    let known = |number: i32| (Ok(number.into()), Ok(number), Ok(number));
+    fcntl(libc::F_SETOWN as usize, own as usize).map_err(words)?;
+    equal("outside", asked(), known(own))?;
+    inside(100, || {
+        let absent = Errno::ESRCH;
+        equal("inside", asked(), (Err(absent), Err(absent), Ok(0)))?;
+        let own = std::process::id() as i32;
+        fcntl(libc::F_SETOWN as usize, own as usize).map_err(words)?;
+        equal("its own", asked(), known(own))?;
+        fcntl(libc::F_SETOWN as usize, 0).map(drop).map_err(words)?;
+        equal("none", asked(), known(0))
     })
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     filesystem::{mounted, private_mounts, SERVERS},
-    fixture::{child, confine, ensure, enter, equal, until_empty, words, Outcome, Sitter},
+    fixture::{arrive, child, confine, ensure, enter, equal, until_empty, words, Outcome, Sitter},
     inet::{addresses, A, A6, B, B6, HOST, HOST6},
     test, Test,
 };
@@ -246,7 +246,7 @@ fn keeper(context: i32, addresses: &[&str]) -> Result<Sitter, String> {
     Sitter::finally(
         || {
             confine(addresses).map_err(|error| format!("confining to {addresses:?}: {error}"))?;
-            enter(context, 0, 0).map_err(|error| format!("entering {context}: {error}"))?;
+            arrive(context, 0, 0).map_err(|error| format!("entering {context}: {error}"))?;
             Ok(())
         },
         || {

@@ -28,6 +28,8 @@ use std::{
 };
 use vserver_uapi::*;
 
+mod ends;
+
 pub const TESTS: &[Test] = &[
     test("pty::lists", 60, lists),
     test("pty::look_ups", 60, look_ups),
@@ -38,9 +40,11 @@ pub const TESTS: &[Test] = &[
     test("pty::passed_in_a_message", 60, passed),
     test("pty::typing_for_others", 60, typing),
     test("pty::taking_from_others", 60, taking),
+    test("pty::changing_for_others", 60, changing),
     test("pty::own_instance", 60, own_instance),
-    test("pty::of_a_context_that_ended", 60, ended),
-    test("pty::made_before_the_module", 120, before_the_module),
+    ends::OF_A_CONTEXT,
+    ends::LENT,
+    ends::OF_THE_MODULE,
 ];
 
 const A: i32 = 300;
@@ -510,6 +514,48 @@ fn typing() -> Outcome {
     Ok(())
 }
 
+/// What a terminal is for all who use it stays so, and so does the machine's console. Modes, size and flow are a user's.
+fn changing() -> Outcome {
+    let host = Pair::new()?;
+    let terminal = host.terminal()?;
+    let console = opened("/dev/console").map_err(words)?;
+    let exclude = |terminal: &OwnedFd| ioctl_address(terminal, libc::TIOCEXCL as u32, 0).map(drop);
+    let discipline =
+        |terminal: &OwnedFd| ioctl(terminal, libc::TIOCSETD as u32, &mut 0i32).map(drop);
+    let resize =
+        |terminal: &OwnedFd| ioctl(terminal, libc::TIOCSWINSZ as u32, &mut [40u16; 4]).map(drop);
+    let flow = |terminal: &OwnedFd| ioctl_address(terminal, libc::TCXONC as u32, 1).map(drop);
+    // KDGKBMODE, VT_GETSTATE
+    let keyboard = |terminal: &OwnedFd| ioctl(terminal, 0x4b44, &mut 0i32).map(drop);
+    let screens = |terminal: &OwnedFd| ioctl(terminal, 0x5603, &mut [0u16; 3]).map(drop);
+    for ask in [&keyboard as &dyn Fn(&OwnedFd) -> _, &screens] {
+        let got: Result<(), Errno> = ask(&console);
+        ensure("the host's console", got != Err(Errno::EPERM))?;
+    }
+    inside(A, || {
+        let refused = Err(Errno::EPERM);
+        for side in [&terminal, &host.master] {
+            equal("excluded", exclude(side), refused)?;
+            equal("another discipline", discipline(side), refused)?;
+        }
+        equal("size", resize(&terminal), Ok(()))?;
+        equal("flow", flow(&terminal), Ok(()))?;
+        equal(
+            "keyboard of a terminal",
+            keyboard(&terminal),
+            Err(Errno::ENOTTY),
+        )?;
+        equal("keyboard", keyboard(&console), refused)?;
+        equal("screens", screens(&console), refused)?;
+        let own = Pair::new()?;
+        let own = own.terminal()?;
+        equal("its own", discipline(&own), Ok(()))?;
+        equal("its own", exclude(&own), Ok(()))
+    })?;
+    equal("the host", discipline(&terminal), Ok(()))?;
+    equal("the host", exclude(&terminal), Ok(()))
+}
+
 /// Somebody inside, with every capability, and a terminal that a session of the host's is on.
 fn taking() -> Outcome {
     let host = Pair::new()?;
@@ -596,52 +642,4 @@ fn own_instance() -> Outcome {
     })?;
     drop((sitter, host));
     until_empty()
-}
-
-/// What outlives its context is nobody's, not the next one's of that number.
-fn ended() -> Outcome {
-    let (one, two) = sockets()?;
-    let before = listed()?;
-    let (sitter, number) = holder_who(A, |pair| send(&one, &pair.master))?;
-    let path = path_of(number);
-    let master = receive(&two)?;
-    drop(sitter);
-    until_empty()?;
-    inside(A, || {
-        equal("listed", listed()?, BTreeSet::new())?;
-        equal("opened", opened(&path).map(drop), Err(Errno::ENOENT))
-    })?;
-    equal("the host", listed()?, before)?;
-    drop(master);
-    until_empty()
-}
-
-/// Those that were there when the module came are the host's, and stay when it goes and comes again.
-fn before_the_module() -> Outcome {
-    until_empty()?;
-    let early = Pair::new()?;
-    let open = early.terminal()?;
-    // Dead, but still held: its entry is not among the others any more.
-    let late = Pair::new()?.terminal()?;
-    module::reload()?;
-    let before = listed()?;
-    ensure("listed", before.contains(&early.number))?;
-    talk(&early.master, &open)?;
-    // Or it would be passed on.
-    drop(open);
-    inside(A, || {
-        equal("listed", listed()?, BTreeSet::new())?;
-        all_ways_closed(&early.path())
-    })?;
-    until_empty()?;
-    module::reload()?;
-    equal("the host", listed()?, before)?;
-    talk(&early.master, &early.terminal()?)?;
-    drop(late);
-    Ok(())
-}
-
-fn all_ways_closed(path: &str) -> Outcome {
-    equal("stat", fs::metadata(path).is_ok(), false)?;
-    equal("open", opened(path).map(drop), Err(Errno::ENOENT))
 }

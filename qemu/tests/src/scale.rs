@@ -13,21 +13,25 @@ use nix::{
 };
 use vserver_uapi::*;
 
-pub const TESTS: &[Test] = &[test("scale::two_thousand_contexts", 280, two_thousand)];
+/// A process has all descriptors of those before it, so that twice as many take four times as long.
+pub const TESTS: &[Test] = &[
+    test("scale::three_hundred_contexts", 120, || many(300)),
+    test("soak::two_thousand_contexts", 600, || many(2000)),
+];
 
-fn two_thousand() -> Outcome {
+fn many(count: usize) -> Outcome {
     setrlimit(Resource::RLIMIT_NOFILE, 8192, 8192).map_err(words)?;
     let mut sitters = Vec::new();
-    while sitters.len() < 2000 {
+    while sitters.len() < count {
         sitters.push(Sitter::idle(CONTEXT_NEW)?);
     }
-    ensure("all alive", list().map_err(words)?.len() >= 2000)?;
-    let last = sitters[1999].pid;
+    ensure("all alive", list().map_err(words)?.len() >= count)?;
+    let last = sitters[count - 1].pid;
     let found = || getpgid(Some(Pid::from_raw(last))).map(drop);
     inside(CONTEXT_SPECTATOR, || {
         equal("the spectator, of the last", found(), Ok(()))
     })?;
-    inside(sitters[1998].context, || {
+    inside(sitters[count - 2].context, || {
         equal("another context, of the last", found(), Err(Errno::ESRCH))
     })?;
     drop(sitters);

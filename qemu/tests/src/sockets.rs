@@ -19,10 +19,30 @@ use std::{
 };
 use vserver_uapi::*;
 
+mod replaced;
+
 pub const TESTS: &[Test] = &[
     test("sockets::proc_files", 60, proc_files),
     test("sockets::diag", 60, diag),
+    test(
+        "sockets::diag_of_abstract_names",
+        60,
+        diag_of_abstract_names,
+    ),
+    test("sockets::diag_holds_no_memory", 60, diag_holds_no_memory),
     test("sockets::destroy", 60, destroy),
+    replaced::PEELED_OFF,
+    replaced::TLS,
+    replaced::FALLBACK,
+    replaced::ADDRFORM,
+    replaced::ESPINTCP,
+    replaced::CLONED,
+    replaced::ORPHANS,
+    replaced::TO_AND_FRO,
+    replaced::ALL,
+    replaced::ALL_LONG,
+    replaced::RANDOM,
+    replaced::RANDOM_LONG,
 ];
 
 /// Sockets of all kinds, kept open.
@@ -150,10 +170,10 @@ fn request(kind: u16, flags: u16, source: [u8; 4], port: u16) -> Vec<u8> {
     message
 }
 
-/// The local addresses and ports of all TCP sockets that are told.
-fn sockets() -> Result<Vec<([u8; 4], u16)>, String> {
+/// What each message of an answer has behind its header.
+fn told(request: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let fd = netlink_diag()?;
-    nix::unistd::write(&fd, &request(20, libc::NLM_F_DUMP as u16, [0; 4], 0)).map_err(words)?;
+    nix::unistd::write(&fd, request).map_err(words)?;
     let mut found = Vec::new();
     loop {
         let mut room = vec![0u8; 65536];
@@ -163,17 +183,99 @@ fn sockets() -> Result<Vec<([u8; 4], u16)>, String> {
             let size = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
             match u16::from_ne_bytes([rest[4], rest[5]]) {
                 3 => return Ok(found),
-                20 => {
-                    let body = &rest[16..size];
-                    let port = u16::from_be_bytes([body[4], body[5]]);
-                    found.push(([body[8], body[9], body[10], body[11]], port));
-                }
+                20 => found.push(rest[16..size].to_vec()),
                 2 => return Err(format!("error {:?}", &rest[16..20])),
                 _ => (),
             }
             rest = &rest[size.next_multiple_of(4).min(rest.len())..];
         }
     }
+}
+
+/// The local addresses and ports of all TCP sockets that are told.
+fn sockets() -> Result<Vec<([u8; 4], u16)>, String> {
+    let all = told(&request(20, libc::NLM_F_DUMP as u16, [0; 4], 0))?;
+    let socket = |body: &Vec<u8>| {
+        let port = u16::from_be_bytes([body[4], body[5]]);
+        ([body[8], body[9], body[10], body[11]], port)
+    };
+    Ok(all.iter().map(socket).collect())
+}
+
+/// The names of all Unix sockets that are told.
+fn unix_names() -> Result<Vec<Vec<u8>>, String> {
+    // struct nlmsghdr and struct unix_diag_req: all states, UDIAG_SHOW_NAME, no cookie.
+    let mut message = vec![0u8; 16 + 24];
+    message[..4].copy_from_slice(&40u32.to_ne_bytes());
+    message[4..6].copy_from_slice(&20u16.to_ne_bytes());
+    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
+    message[6..8].copy_from_slice(&flags.to_ne_bytes());
+    message[16] = libc::AF_UNIX as u8;
+    message[20..24].copy_from_slice(&u32::MAX.to_ne_bytes());
+    message[28..32].copy_from_slice(&1u32.to_ne_bytes());
+    message[32..40].copy_from_slice(&[0xff; 8]);
+    let mut names = Vec::new();
+    for body in told(&message)? {
+        // Behind struct unix_diag_msg: the first attribute, UNIX_DIAG_NAME, unless it has none.
+        let attribute = body.get(16..20).filter(|head| head[2..4] == [0, 0]);
+        if let Some(head) = attribute {
+            let length = u16::from_ne_bytes([head[0], head[1]]) as usize;
+            names.push(body[20..16 + length].to_vec());
+        }
+    }
+    Ok(names)
+}
+
+/// Names of every length, and those who bind them.
+fn abstract_sockets(prefix: &str) -> Result<Vec<(String, UnixListener)>, String> {
+    ["x", "of eight", "a longer one than what is in front"]
+        .into_iter()
+        .map(|text| {
+            let name = format!("{prefix}{text}");
+            let address = SocketAddr::from_abstract_name(&name).map_err(words)?;
+            Ok((name, UnixListener::bind_addr(&address).map_err(words)?))
+        })
+        .collect()
+}
+
+/// Inside, a name is shorter than outside. What the kernel's answer has behind it tells nothing.
+fn diag_of_abstract_names() -> Outcome {
+    let is_told = |names: &[Vec<u8>], name: &str| {
+        let begin = format!("\0{name}").into_bytes();
+        names
+            .iter()
+            .filter_map(|told| told.strip_prefix(&begin[..]))
+            .any(|rest| rest.iter().all(|byte| *byte == 0))
+    };
+    let file = || std::fs::read_to_string("/proc/net/unix").map_err(words);
+    let _sitters = everywhere()?;
+    let of_host = abstract_sockets("h")?;
+    let all = || {
+        let (names, text) = (unix_names()?, file()?);
+        for (name, _) in &of_host {
+            ensure(&format!("{name:?} in {names:?}"), is_told(&names, name))?;
+            let line = format!(" @{name}\n");
+            ensure(&format!("{line:?} in {text}"), text.contains(&line))?;
+        }
+        Ok(())
+    };
+    // Those of the host, for the host, whether or not it is confined, while there are others.
+    all()?;
+    inside(CONTEXT_ROOT, || {
+        confine(&["10.77.0.5"]).map_err(words)?;
+        all()
+    })?;
+    inside(100, || {
+        let own = abstract_sockets("c")?;
+        let names = unix_names()?;
+        for (name, _) in &own {
+            ensure(&format!("{name:?} in {names:?}"), is_told(&names, name))?;
+        }
+        for (name, _) in &of_host {
+            ensure(&format!("{name:?} in {names:?}"), !is_told(&names, name))?;
+        }
+        Ok(())
+    })
 }
 
 fn diag() -> Outcome {
@@ -186,7 +288,11 @@ fn diag() -> Outcome {
                 equal(&format!("{port} in {found:?}"), seen, ports.contains(&port))?;
             }
             if viewer == 100 {
-                for socket in [([10, 77, 0, 5], 9200), ([127, 0, 0, 1], 9201)] {
+                for socket in [
+                    ([10, 77, 0, 5], 9200),
+                    ([127, 0, 0, 1], 9201),
+                    ([0, 0, 0, 0], 9202),
+                ] {
                     ensure(&format!("{socket:?} in {found:?}"), found.contains(&socket))?;
                 }
             }
@@ -229,4 +335,36 @@ fn destroy() -> Outcome {
     inside(CONTEXT_SPECTATOR, || {
         equal("the spectator", end([10, 77, 0, 6], 9300), Ok(0))
     })
+}
+
+/// In kB.
+fn free_memory() -> Result<u64, String> {
+    let text = std::fs::read_to_string("/proc/meminfo").map_err(words)?;
+    let line = text.lines().find(|line| line.starts_with("MemFree:"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    number.ok_or("no MemFree")?.parse().map_err(words)
+}
+
+/// A process that waits for a message with a large buffer holds no memory of the kernel for it.
+fn diag_holds_no_memory() -> Outcome {
+    const THREADS: usize = 64;
+    const SIZE: usize = 1 << 20;
+    let free_before = free_memory()?;
+    let sitter = Sitter::new(100, 0, || {
+        for _ in 0..THREADS {
+            let fd = netlink_diag()?;
+            let wait = move || {
+                // Never touched, so it is no memory yet.
+                let mut room = vec![0u8; SIZE];
+                while nix::unistd::read(&fd, &mut room).is_err() {}
+            };
+            let builder = std::thread::Builder::new().stack_size(64 << 10);
+            builder.spawn(wait).map_err(words)?;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        Ok(())
+    })?;
+    let used = free_before.saturating_sub(free_memory()?);
+    drop(sitter);
+    ensure(&format!("{used} kB"), used < 24 << 10)
 }

@@ -94,6 +94,18 @@ pub fn read_i32(address: *const i32) -> i32 {
     unsafe { address.read_volatile() }
 }
 
+/// Ends the process by an instruction that only the kernel may execute.
+pub fn halt() -> ! {
+    // SAFETY: The processor refuses it, and SIGSEGV ends the process.
+    unsafe { std::arch::asm!("hlt", options(noreturn)) }
+}
+
+/// Ends the process by an instruction that no processor knows.
+pub fn undefined_instruction() -> ! {
+    // SAFETY: SIGILL ends the process.
+    unsafe { std::arch::asm!("ud2", options(noreturn)) }
+}
+
 /// Ends the process by SIGSEGV, as a fault does.
 pub fn crash() -> ! {
     // SAFETY: Nothing is mapped there; the kernel ends the process.

@@ -4,8 +4,9 @@
 
 use crate::{
     fixture::{
-        child, ensure, enter, equal, get, inside, list, until_empty, words, Outcome, Sitter,
+        child, ensure, enter, equal, get, inside, list, signal, until_empty, words, Outcome, Sitter,
     },
+    settle::settle,
     syscalls, test,
     visibility::call,
     Test,
@@ -27,6 +28,7 @@ use vserver_uapi::*;
 pub const TESTS: &[Test] = &[
     test("task::fork_and_exec", 20, fork_and_exec),
     test("task::clone_in_every_way", 20, clone),
+    test("task::no_sibling_outside", 20, no_sibling_outside),
     test("task::exec_from_another_thread", 20, exec_from_thread),
     test("task::threads_count", 20, threads),
     test("task::a_zombie_still_counts", 20, zombie),
@@ -89,15 +91,47 @@ fn clone() -> Outcome {
         libc::CLONE_NEWPID,
         libc::CLONE_NEWUSER,
         libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS,
-        libc::CLONE_PARENT,
     ] {
         inside(300, || {
             equal(&format!("flags {flags:#x}"), cloned(flags)?.as_str(), "300")
         })?;
     }
-    // The sibling that CLONE_PARENT has made is this process's child; it was counted there.
-    while waitpid(None, None).is_ok() {}
+    inside(300, || {
+        let said = child(|| cloned(libc::CLONE_PARENT))?;
+        equal("a sibling", said.as_str(), "300")?;
+        waitpid(None, None).map(drop).map_err(words)
+    })?;
     until_empty()
+}
+
+/// CLONE_PARENT: a parent outside is given no children, dead ones that it would have to wait for included.
+fn no_sibling_outside() -> Outcome {
+    let clone = || cloned(libc::CLONE_PARENT);
+    let refused = Err(Errno::EINVAL.to_string());
+    inside(300, || equal("of the host", clone(), refused.clone()))?;
+    inside(300, || {
+        inside(CONTEXT_NEW, || {
+            equal("of an outer context", clone(), refused.clone())
+        })
+    })?;
+    equal("none came", waitpid(None, None), Err(Errno::ECHILD))?;
+    // Of one that has entered and executes nothing.
+    child(|| {
+        enter(300, 0, 0).map_err(words)?;
+        child(|| {
+            equal("of its own arrival", clone().is_ok(), true)?;
+            settle().map_err(words)?;
+            equal("of one that is not there", clone(), refused.clone())?;
+            Ok(String::new())
+        })?;
+        waitpid(None, None).map_err(words)?;
+        Ok(String::new())
+    })?;
+    // Threads have their parent's, too.
+    inside(300, || {
+        let thread = std::thread::spawn(|| get(0).map(|info| info.context));
+        equal("a thread", thread.join().ok(), Some(Ok(300)))
+    })
 }
 
 /// exec makes the thread the leader and ends the others: one task is left, in the same context.
@@ -167,7 +201,7 @@ fn zombie() -> Outcome {
 
 /// The context has ended when wait() returns, and its number can be had again at once.
 fn reaped() -> Outcome {
-    for _ in 0..200 {
+    for _ in 0..40 {
         let sitter = Sitter::new(300, FLAG_PRIVATE, || Ok(()))?;
         equal("alive", list(), Ok(vec![300]))?;
         drop(sitter);
@@ -202,7 +236,7 @@ fn orphan() -> Outcome {
 
 /// Threads that enter while others are made and end: only a process of one thread ever enters.
 fn enter_with_threads() -> Outcome {
-    for _ in 0..20 {
+    for _ in 0..8 {
         inside(CONTEXT_ROOT, || {
             let entering: Vec<_> = (0..2)
                 .map(|_| {
@@ -259,16 +293,12 @@ fn enter_with_tracer() -> Outcome {
         traced += usize::from(seized.is_ok());
         entered += usize::from(said == [1]);
         let both = seized.is_ok() && said == [1];
-        // It is out of the reach of a signal when it has entered: from inside then.
+        // It is out of the reach of a signal when it has entered, and has executed nothing: by the device then.
         let _ = call(libc::SYS_kill, &[pid, libc::SIGKILL as usize]);
         if said == [1] {
             let context = list().map_err(words)?;
             for context in context {
-                inside(context, || {
-                    call(libc::SYS_kill, &[usize::MAX, 9])
-                        .map(drop)
-                        .map_err(words)
-                })?;
+                signal(context, SIGNAL_ALL, libc::SIGKILL).map_err(words)?;
             }
         }
         waitpid(Pid::from_raw(pid as i32), Some(WaitPidFlag::__WALL)).map_err(words)?;

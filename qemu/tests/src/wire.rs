@@ -34,6 +34,12 @@ pub const TESTS: &[Test] = &[
         60,
         groups::foreign_devices,
     ),
+    test(
+        "wire::groups_while_options_change",
+        60,
+        groups::options_change,
+    ),
+    test("wire::disconnected_meanwhile", 120, disconnected_meanwhile),
     test("wire::random_calls", 300, random_calls),
 ];
 
@@ -333,10 +339,8 @@ fn probe_udp(ip: &str) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&room[..length]).into_owned())
 }
 
-/// Random socket calls from inside: nothing reaches the peer that does not come from the context's
-/// addresses. (That the kernel has nothing to complain of is the harness's business.)
-fn random_calls() -> Outcome {
-    const CALLS: u64 = 200_000;
+/// What `run` sends to the peer, something from the first address at least, comes from these addresses only.
+fn comes_from(addresses: &[&str], run: impl FnOnce() -> Outcome) -> Outcome {
     let (told, tell) = nix::unistd::pipe().map_err(words)?;
     let peer = peer(|| {
         let packets = packets()?;
@@ -354,17 +358,7 @@ fn random_calls() -> Outcome {
         });
         mirror(PEER)
     })?;
-    calls::load_protocols();
-    // Of what is not there now, no call asks modprobe again, which would take longer than all of them.
-    let modprobe = fs::read(MODPROBE).map_err(words)?;
-    fs::write(MODPROBE, "\n").map_err(words)?;
-    let called = within(100, &[A, A6], || {
-        // Something goes out in any case, so that silence is no success.
-        seen_by(PEER)?;
-        calls::run(CALLS)
-    });
-    fs::write(MODPROBE, modprobe).map_err(words)?;
-    called?;
+    run()?;
     std::thread::sleep(Duration::from_millis(500));
     drop(peer);
     let mut room = [0; 4096];
@@ -374,17 +368,106 @@ fn random_calls() -> Outcome {
         .lines()
         .filter_map(|line| line.split_once(' '))
         .collect();
-    let seen = packets.iter().any(|(source, _)| *source == A);
+    let seen = packets.iter().any(|(source, _)| *source == addresses[0]);
     ensure("the peer saw the context", seen)?;
     let foreign: Vec<_> = packets
         .iter()
-        .filter(|(source, _)| ![A, A6].contains(source))
+        .filter(|(source, _)| !addresses.contains(source))
         .collect();
     ensure(
         &format!("foreign sources: {foreign:#?}"),
         foreign.is_empty(),
     )?;
     until_silent()
+}
+
+/// Random socket calls from inside: nothing reaches the peer that does not come from the context's
+/// addresses. (That the kernel has nothing to complain of is the harness's business.)
+fn random_calls() -> Outcome {
+    const CALLS: u64 = 200_000;
+    comes_from(&[A, A6], || {
+        calls::load_protocols();
+        // Of what is not there now, no call asks modprobe again, which would take longer than all of them.
+        let modprobe = fs::read(MODPROBE).map_err(words)?;
+        fs::write(MODPROBE, "\n").map_err(words)?;
+        let called = within(100, &[A, A6], || {
+            // Something goes out in any case, so that silence is no success.
+            seen_by(PEER)?;
+            calls::run(CALLS)
+        });
+        fs::write(MODPROBE, modprobe).map_err(words)?;
+        called
+    })
+}
+
+/// struct sockaddr_in.
+fn sockaddr(family: i32, ip: &str, port: u16) -> Result<[u8; 16], String> {
+    let ip: std::net::Ipv4Addr = ip.parse().map_err(words)?;
+    let mut bytes = [0; 16];
+    bytes[..2].copy_from_slice(&(family as u16).to_ne_bytes());
+    bytes[2..4].copy_from_slice(&port.to_be_bytes());
+    bytes[4..8].copy_from_slice(&ip.octets());
+    Ok(bytes)
+}
+
+/// connect(2), whatever comes of it.
+fn try_connect(fd: i32, to: &[u8; 16]) {
+    let arguments = [fd as usize, to.as_ptr() as usize, to.len(), 0, 0, 0];
+    let _ = syscall(libc::SYS_connect, arguments);
+}
+
+/// One thread takes the peer, and the address, from the sockets of another one all the time: what that sends comes from an
+/// address of the network nevertheless.
+fn disconnected_meanwhile() -> Outcome {
+    const TIME: Duration = Duration::from_secs(3);
+    let kinds = [
+        (libc::SOCK_DGRAM, false),
+        (libc::SOCK_DGRAM, true),
+        (libc::SOCK_STREAM | libc::SOCK_NONBLOCK, false),
+    ];
+    comes_from(&[A, B], || {
+        within(100, &[A, B], || {
+            seen_by(PEER)?;
+            let none = sockaddr(libc::AF_UNSPEC, "0.0.0.0", 0)?;
+            let any = sockaddr(libc::AF_INET, "0.0.0.0", 0)?;
+            let to = sockaddr(libc::AF_INET, PEER, 7001)?;
+            for (kind, is_bound) in kinds {
+                let open = std::sync::atomic::AtomicI32::new(-1);
+                let start = std::time::Instant::now();
+                std::thread::scope(|threads| {
+                    let disconnecting = threads.spawn(|| {
+                        while start.elapsed() < TIME {
+                            try_connect(open.load(std::sync::atomic::Ordering::Relaxed), &none);
+                        }
+                    });
+                    while start.elapsed() < TIME {
+                        let arguments = [libc::AF_INET as usize, kind as usize, 0, 0, 0, 0];
+                        let socket =
+                            own(syscall(libc::SYS_socket, arguments).map_err(words)? as i32);
+                        let fd = socket.as_raw_fd();
+                        if is_bound {
+                            let arguments = [fd as usize, any.as_ptr() as usize, 16, 0, 0, 0];
+                            syscall(libc::SYS_bind, arguments).map_err(words)?;
+                        }
+                        open.store(fd, std::sync::atomic::Ordering::Relaxed);
+                        for _ in 0..20 {
+                            try_connect(fd, &to);
+                            for name in [0, to.as_ptr() as usize] {
+                                let length = if name == 0 { 0 } else { 16 };
+                                let text = b"!".as_ptr() as usize;
+                                let flags = libc::MSG_NOSIGNAL as usize;
+                                let arguments = [fd as usize, text, 1, flags, name, length];
+                                let _ = syscall(libc::SYS_sendto, arguments);
+                            }
+                        }
+                    }
+                    disconnecting.join().map_err(|_| "a thread has failed")?;
+                    Ok::<(), String>(())
+                })?;
+            }
+            Ok(())
+        })
+    })
 }
 
 /// Nothing of the calls is left.

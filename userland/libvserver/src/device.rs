@@ -2,6 +2,8 @@
 
 //! `/dev/vserver`: opened once, its ABI agreed on once, one method per ioctl.
 
+pub use crate::error::ABI_OLDEST;
+
 use crate::error::Operation;
 use crate::ioctl;
 use crate::{Address, CapabilitySet, ContextFd, Error, Flags, Ipv4root, Request, Result};
@@ -16,6 +18,9 @@ pub const PATH: &str = "/dev/vserver";
 
 /// How many contexts are asked for with one call of [`Device::list`].
 const LIST_CHUNK: usize = 256;
+
+/// How many hooks are asked for with one call of [`Device::hooks`].
+const HOOKS_CHUNK: usize = 64;
 
 /// For how many addresses there is room in the first call of [`Device::addresses`].
 const ADDRESSES_CHUNK: usize = 64;
@@ -58,12 +63,7 @@ impl Device {
             Errno::ENOTTY => Error::NotOurDevice { path: name() },
             errno => kernel(Operation::Info, errno),
         })?;
-        if info.abi_version != uapi::ABI_VERSION {
-            return Err(Error::AbiVersion {
-                module: info.abi_version,
-                ours: uapi::ABI_VERSION,
-            });
-        }
+        check_version(info.abi_version)?;
         Ok(Self { file, info })
     }
 
@@ -150,6 +150,21 @@ impl Device {
         }
     }
 
+    /// All hooks of the module. For root in context 0 only.
+    pub fn hooks(&self) -> Result<Vec<uapi::HookInfo>> {
+        let mut all = Vec::new();
+        let mut buffer = [uapi::HookInfo::default(); HOOKS_CHUNK];
+        loop {
+            let skip = u32::try_from(all.len()).unwrap_or(u32::MAX);
+            let count = ioctl::list_hooks(&self.file, skip, &mut buffer)
+                .map_err(|errno| kernel(Operation::ListHooks, errno))?;
+            if count == 0 {
+                return Ok(all);
+            }
+            all.extend_from_slice(&buffer[..count]);
+        }
+    }
+
     /// One context, by its number; `None`: it does not exist, or the caller cannot see it.
     pub fn context(&self, number: i32) -> Result<Option<uapi::ContextInfo>> {
         if number < uapi::CONTEXT_MIN {
@@ -215,6 +230,13 @@ impl Device {
     }
 }
 
+fn check_version(module: u32) -> Result<()> {
+    match module {
+        ABI_OLDEST..=uapi::ABI_VERSION => Ok(()),
+        module => Err(Error::AbiVersion { module }),
+    }
+}
+
 fn kernel(operation: Operation, errno: Errno) -> Error {
     Error::Kernel { operation, errno }
 }
@@ -229,6 +251,19 @@ mod tests {
         let error = Device::open_at(Path::new("/nonexistent/vserver")).unwrap_err();
         assert_eq!(error.kind(), Kind::NoModule);
         assert!(error.to_string().ends_with("no /nonexistent/vserver"));
+    }
+
+    #[test]
+    fn this_version_and_the_one_before() {
+        for version in [uapi::ABI_VERSION, uapi::ABI_VERSION - 1] {
+            assert!(check_version(version).is_ok());
+        }
+        for version in [uapi::ABI_VERSION + 1, ABI_OLDEST.wrapping_sub(1), u32::MAX] {
+            let error = check_version(version).unwrap_err();
+            assert_eq!(error.kind(), Kind::NoModule);
+            let text = error.to_string();
+            assert!(text.contains(&format!("ABI version {version}")), "{text}");
+        }
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 //! Errors: what failed, of which kind it is, and what the reader can do about it.
 
-use crate::account;
-use crate::addresses::Fault;
-use crate::config;
-use crate::guest;
-use crate::root;
+use crate::fault::account;
+use crate::fault::address::Fault;
+use crate::fault::config;
+use crate::fault::guest;
+use crate::fault::root;
 use nix::errno::Errno;
 use serde::Deserialize;
 use serde::Serialize;
@@ -14,6 +14,10 @@ use std::fmt;
 
 /// The result of this library's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The oldest version of the ABI that is understood: the one before. So the programs can be upgraded while vservers
+/// run, which the module cannot.
+pub const ABI_OLDEST: u32 = vserver_uapi::ABI_VERSION - 1;
 
 /// What sort of failure it is; exit codes are computed from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +49,8 @@ pub enum Operation {
     Get(i32),
     /// `IOC_LIST`
     List,
+    /// `IOC_LIST_HOOKS`
+    ListHooks,
     /// `IOC_OPEN`
     Open(i32),
     /// Waiting for a context to end.
@@ -75,6 +81,7 @@ impl fmt::Display for Operation {
             Self::Get(0) => write!(f, "cannot tell the present context"),
             Self::Get(pid) => write!(f, "cannot tell the context of process {pid}"),
             Self::List => write!(f, "cannot list the contexts"),
+            Self::ListHooks => write!(f, "cannot list the hooks"),
             Self::Open(number) => write!(f, "cannot open context {number}"),
             Self::Poll => write!(f, "cannot wait for the context"),
             Self::Status => write!(f, "cannot tell what has become of the context"),
@@ -112,12 +119,14 @@ pub enum Error {
         path: String,
     },
     /// Module and userland are of different ages.
-    #[error("the kernel module speaks ABI version {module}, this program version {ours}")]
+    #[error(
+        "the loaded kernel module speaks ABI version {module}, this program needs {} or {}",
+        ABI_OLDEST,
+        vserver_uapi::ABI_VERSION
+    )]
     AbiVersion {
         /// The module's version.
         module: u32,
-        /// Ours.
-        ours: u32,
     },
     /// The kernel answered with an error number.
     #[error("{operation}: {}", reason(*.operation, *.errno))]
@@ -140,8 +149,13 @@ pub enum Error {
     #[error("\"{0}\" is not a capability")]
     BadCapability(String),
     /// Not a flag.
-    #[error("\"{0}\" is not a context flag")]
-    BadFlag(String),
+    #[error("\"{text}\" is not a context flag")]
+    BadFlag {
+        /// What was given.
+        text: String,
+        /// Those that there are.
+        known: String,
+    },
     /// Not an address that a process can be confined to.
     #[error("\"{text}\" {fault}")]
     BadAddress {
@@ -245,7 +259,7 @@ impl Error {
             },
             Self::BadContext(_)
             | Self::BadCapability(_)
-            | Self::BadFlag(_)
+            | Self::BadFlag { .. }
             | Self::BadAddress { .. }
             | Self::Config(_) => Kind::Usage,
             Self::UnknownName { .. }
@@ -284,7 +298,10 @@ impl Error {
                 "unload and load the module: \"rmmod vserver; modprobe vserver\""
             }
             Self::NotOurDevice { .. } => "remove the file, then load the module again",
-            Self::AbiVersion { .. } => "install module and programs of the same release",
+            Self::AbiVersion { module } if *module < vserver_uapi::ABI_VERSION => {
+                "install the module of this release, stop the vservers with the programs of before, and load it"
+            }
+            Self::AbiVersion { .. } => "install the programs of the module's release",
             Self::Kernel { operation, errno } => {
                 return hint(*operation, *errno).map(str::to_owned);
             }
@@ -295,8 +312,8 @@ impl Error {
             Self::BadCapability(_) => {
                 "names look like CAP_NET_RAW; \"reducecap --show\" prints all"
             }
-            Self::BadFlag(_) => {
-                return Some(format!("the flags are {}", crate::Flags::all()));
+            Self::BadFlag { known, .. } => {
+                return Some(format!("the flags are {known}"));
             }
             Self::BadAddress { fault, .. } => fault.hint(),
             Self::BadBroadcast(_) => {
@@ -327,7 +344,9 @@ impl Error {
 
 /// Why the kernel gave this answer, in words.
 fn reason(operation: Operation, errno: Errno) -> &'static str {
-    use Operation::{Enter, Get, GetAddresses, Info, List, Open, SetAddresses, Signal, Stay};
+    use Operation::{
+        Enter, Get, GetAddresses, Info, List, ListHooks, Open, SetAddresses, Signal, Stay,
+    };
     match (operation, errno) {
         (Enter(number), Errno::EPERM) if number == vserver_uapi::CONTEXT_NEW => {
             "the present context is locked, or is the spectator's, or a debugger holds the process"
@@ -335,7 +354,9 @@ fn reason(operation: Operation, errno: Errno) -> &'static str {
         (Enter(_), Errno::EPERM) => {
             "only root in context 0 may, and nobody into a private context or out of a locked one"
         }
-        (Stay, Errno::EPERM) => "the context already has a process number 1",
+        (Stay, Errno::EPERM) => {
+            "the context has had a process number 1, or others are in it and CAP_SYS_ADMIN is missing"
+        }
         (Enter(_) | Stay, Errno::EINVAL) => {
             "a number, flag or capability is unknown to the kernel, or the process has several threads"
         }
@@ -362,9 +383,10 @@ fn reason(operation: Operation, errno: Errno) -> &'static str {
         (Open(_), Errno::ESRCH) => "there is no such context in sight",
         (Signal(_), Errno::ESRCH) => "there is no such process",
         (Signal(_), Errno::EPERM) => "not permitted in its context",
+        (ListHooks, Errno::EPERM) => "only root in context 0 may",
         (Enter(_) | Open(_), Errno::EMFILE | Errno::ENFILE) => "too many files are open",
         (
-            Info | Get(_) | List | Open(_) | Enter(_) | Stay | SetAddresses | GetAddresses(_),
+            Info | Get(_) | List | ListHooks | Open(_) | Enter(_) | Stay | SetAddresses | GetAddresses(_),
             Errno::ENOTTY,
         ) => "the loaded kernel module does not know this request",
         (_, Errno::EFAULT) => "the kernel could not read or write the request",
@@ -375,13 +397,13 @@ fn reason(operation: Operation, errno: Errno) -> &'static str {
 
 /// What to do about it.
 fn hint(operation: Operation, errno: Errno) -> Option<&'static str> {
-    use Operation::{Enter, Get, GetAddresses, Open, SetAddresses, Signal, Stay};
+    use Operation::{Enter, Get, GetAddresses, ListHooks, Open, SetAddresses, Signal, Stay};
     Some(match (operation, errno) {
         (Enter(vserver_uapi::CONTEXT_NEW), Errno::EPERM) => {
             "stay in the context with --ctx -2, or ask from another one"
         }
         (Enter(_), Errno::EPERM) => "run it as root in context 0, or ask for a new context with -1",
-        (Stay, Errno::EPERM) => "leave out the flag fakeinit",
+        (Stay, Errno::EPERM) => "leave out the flags, or enter a new context with -1",
         (Enter(_), Errno::EINVAL) => {
             "choose a number from 2 to 49151, or -1, and see \"vserver info\" for flags"
         }
@@ -410,6 +432,8 @@ fn hint(operation: Operation, errno: Errno) -> Option<&'static str> {
         }
         (Get(_) | GetAddresses(_) | Signal(_), Errno::ESRCH) => "\"vps ax\" lists all processes",
         (Open(_), Errno::ESRCH) => "\"vserver-stat\" lists the contexts",
+        (ListHooks, Errno::EPERM) => "run it as root in context 0",
+        (ListHooks, Errno::ENOTTY) => "install module and programs of the same release",
         (Signal(_), Errno::EPERM) => "processes of context 1 take no signal from others",
         (_, Errno::ENOTTY) => "install module and programs of the same release",
         (_, Errno::EMFILE | Errno::ENFILE) => "raise the limit on open files (ulimit -n)",
@@ -453,6 +477,8 @@ mod tests {
             (Operation::Signal(7), Errno::EPERM, Kind::Refused),
             (Operation::Signal(7), Errno::ESRCH, Kind::NotFound),
             (Operation::Info, Errno::ENOTTY, Kind::Failure),
+            (Operation::ListHooks, Errno::EPERM, Kind::Refused),
+            (Operation::ListHooks, Errno::ENOTTY, Kind::Failure),
             (Operation::List, Errno::EFAULT, Kind::Failure),
             (Operation::List, Errno::ENOMEM, Kind::Limit),
             (Operation::Open(7), Errno::EMFILE, Kind::Limit),

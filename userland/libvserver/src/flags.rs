@@ -57,7 +57,10 @@ impl FromStr for Flags {
             .iter_names()
             .find(|(name, _)| name.to_ascii_lowercase() == text)
             .map(|(_, flag)| flag)
-            .ok_or_else(|| Error::BadFlag(text.to_owned()))
+            .ok_or_else(|| Error::BadFlag {
+                text: text.to_owned(),
+                known: Self::all().to_string(),
+            })
     }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ioctls of the device: the one file of userland that has `unsafe`.
+//! The ioctls of the device. Beside `syscall.rs` the only file of userland that has `unsafe`.
 //!
 //! Every function takes the structure that the ABI pairs with the number, so that a caller cannot
 //! get the size wrong. The assertions tie nix's idea of the numbers to the ABI's.
@@ -15,7 +15,9 @@ use std::os::fd::OwnedFd;
 use vserver_uapi as uapi;
 
 mod raw {
-    use vserver_uapi::{Addresses, Enter, Get, Info, List, Open, Signal, Status, IOC_TYPE};
+    use vserver_uapi::{
+        Addresses, Enter, Get, Info, List, ListHooks, Open, Signal, Status, IOC_TYPE,
+    };
 
     nix::ioctl_read!(info, IOC_TYPE, 0, Info);
     nix::ioctl_readwrite!(enter, IOC_TYPE, 1, Enter);
@@ -26,6 +28,7 @@ mod raw {
     nix::ioctl_readwrite!(get_addresses, IOC_TYPE, 6, Addresses);
     nix::ioctl_readwrite!(signal, IOC_TYPE, 7, Signal);
     nix::ioctl_read!(status, IOC_TYPE, 8, Status);
+    nix::ioctl_readwrite!(list_hooks, IOC_TYPE, 9, ListHooks);
 }
 
 const _: () = {
@@ -40,6 +43,7 @@ const _: () = {
     assert!(readwrite!(TYPE, 6, size_of::<uapi::Addresses>()) as u32 == uapi::IOC_GET_ADDRESSES);
     assert!(readwrite!(TYPE, 7, size_of::<uapi::Signal>()) as u32 == uapi::IOC_SIGNAL);
     assert!(read!(TYPE, 8, size_of::<uapi::Status>()) as u32 == uapi::IOC_STATUS);
+    assert!(readwrite!(TYPE, 9, size_of::<uapi::ListHooks>()) as u32 == uapi::IOC_LIST_HOOKS);
 };
 
 /// `IOC_INFO`.
@@ -175,4 +179,22 @@ pub(crate) fn status(context: impl AsFd) -> Result<uapi::Status, Errno> {
     // pattern is valid for it.
     unsafe { raw::status(context.as_fd().as_raw_fd(), &raw mut argument) }?;
     Ok(argument)
+}
+
+/// `IOC_LIST_HOOKS`: fills `buffer` with the hooks behind the first `skip`; returns how many.
+pub(crate) fn list_hooks(
+    device: impl AsFd,
+    skip: u32,
+    buffer: &mut [uapi::HookInfo],
+) -> Result<usize, Errno> {
+    let mut argument = uapi::ListHooks {
+        buffer: buffer.as_mut_ptr() as usize as u64,
+        count: u32::try_from(buffer.len()).map_err(|_| Errno::EINVAL)?,
+        skip,
+        ..Default::default()
+    };
+    // SAFETY: `argument` is a live, writable `ListHooks`. The address in it is that of `buffer`, which is borrowed mutably for
+    // the call and has `count` elements of the type that the kernel writes; every bit pattern is valid for it.
+    unsafe { raw::list_hooks(device.as_fd().as_raw_fd(), &raw mut argument) }?;
+    Ok((argument.count as usize).min(buffer.len()))
 }

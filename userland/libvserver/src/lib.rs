@@ -3,33 +3,39 @@
 //! Safe access to security contexts through `/dev/vserver`.
 //!
 //! [`Device`] is the entry: it opens the device, agrees on the ABI version once, and has one method
-//! per ioctl. The only file with `unsafe` is `ioctl.rs`.
+//! per ioctl. The only files with `unsafe` are `ioctl.rs` and `syscall.rs`.
 
 #![deny(unsafe_code)]
 
 pub mod account;
 pub mod addresses;
 pub mod alias;
+mod beneath;
 pub mod capability;
 pub mod config;
 pub mod context;
 pub mod context_fd;
+mod dev_nodes;
 pub mod device;
 pub mod error;
+mod fault;
 pub mod flags;
 #[cfg(test)]
 mod fuzz;
 pub mod guest;
+pub mod handover;
 pub mod helper;
 pub mod init_system;
 pub mod interface;
 mod ioctl;
 pub mod lane;
+pub mod module;
 pub mod names;
 pub mod process;
 pub mod root;
 mod rtnetlink;
 pub mod spectator;
+mod syscall;
 pub mod tree;
 
 pub use account::Account;

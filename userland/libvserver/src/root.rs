@@ -1,162 +1,97 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Going into another root directory, and reading what is there without trusting it.
+//!
+//! Files are read before the root changes: reading needs descriptors of the host, and a process whose
+//! root is that of a vserver must not have one. Its root user could take it and walk to the host's root.
 
+pub use crate::fault::root::Fault;
+
+use crate::beneath::{self, Scope};
+use crate::fault::root::{LIMIT, STANDARD};
 use crate::{Error, Result};
 use nix::errno::Errno;
-use nix::fcntl::{openat, openat2, OFlag, OpenHow, ResolveFlag, AT_FDCWD};
+use nix::fcntl::{open, openat, OFlag};
 use nix::sys::stat::{fstat, Mode, SFlag};
-use std::fmt;
+use rustix::fs::OFlags;
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 /// The caller's descriptors, as files.
 const DESCRIPTORS: &str = "/proc/self/fd";
 
-/// Standard input, output and error: others are closed without asking.
-const STANDARD: [&str; 3] = ["standard input", "standard output", "standard error"];
-
-/// No file that is read is larger.
-const LIMIT: u64 = 16 << 20;
-
-/// What is wrong with a root directory or with a file in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The root cannot be changed.
-    Change {
-        /// The directory.
-        directory: String,
-        /// Why not.
-        errno: Errno,
-    },
-    /// A directory outside would stay open as this one of [`STANDARD`].
-    Open(usize),
-    /// A file inside cannot be read.
-    Read {
-        /// The file.
-        path: &'static str,
-        /// Why not.
-        errno: Errno,
-    },
-    /// It is a pipe, a device or the like.
-    NotRegular(&'static str),
-    /// It is larger than any such file.
-    TooLarge(&'static str),
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Change { directory, errno } => {
-                let reason = match errno {
-                    Errno::ENOENT => "there is no such directory",
-                    Errno::ENOTDIR => "it is not a directory",
-                    Errno::EACCES => "it may not be entered, or is behind a barrier",
-                    Errno::EPERM => "the capability CAP_SYS_CHROOT is missing",
-                    errno => errno.desc(),
-                };
-                write!(f, "cannot make {directory} the root: {reason}")
-            }
-            Self::Open(number) => write!(
-                f,
-                "the {} is a directory, which would lead out of the new root",
-                STANDARD[*number]
-            ),
-            Self::Read {
-                path,
-                errno: Errno::ELOOP,
-            } => write!(
-                f,
-                "cannot read {path} of the new root: its symbolic links go round or through /proc"
-            ),
-            Self::Read { path, errno } => {
-                write!(f, "cannot read {path} of the new root: {}", errno.desc())
-            }
-            Self::NotRegular(path) => {
-                write!(f, "cannot read {path} of the new root: not a regular file")
-            }
-            Self::TooLarge(path) => write!(
-                f,
-                "cannot read {path} of the new root: larger than {} MiB",
-                LIMIT >> 20
-            ),
-        }
-    }
-}
-
-impl Fault {
-    /// What to do about it.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Change {
-                errno: Errno::EACCES,
-                ..
-            } => {
-                "go there before the context is entered: \"cd DIRECTORY; chcontext ... capchroot . ...\""
-            }
-            Self::Change {
-                errno: Errno::EPERM,
-                ..
-            } => "run it as root, and give the capability up with --nochroot rather than before",
-            Self::Change { .. } => "name the root directory of a vserver",
-            Self::Open(_) => "redirect it",
-            Self::Read { path, .. } | Self::NotRegular(path) | Self::TooLarge(path) => match *path {
-                "/etc/passwd" => "put a file with the users there, or give the number of a user",
-                _ => "put a regular file there, or none",
-            },
-        }
-    }
-}
-
-/// The root directory that the process has gone to.
+/// A root directory that the process has not gone to yet.
 #[derive(Debug)]
 pub struct Root {
-    /// [`DESCRIPTORS`] of before: there need be no /proc inside.
+    directory: OwnedFd,
+    /// [`DESCRIPTORS`]: there need be no /proc inside.
     descriptors: File,
+    /// As it was named.
+    shown: String,
 }
 
 impl Root {
-    /// Make a directory the root and the working directory. Descriptors of directories, which would
-    /// lead out again, are closed.
-    pub fn enter(directory: &Path) -> Result<Self> {
-        let read = |source| Error::Read {
-            path: DESCRIPTORS.to_owned(),
-            source,
-        };
-        close_directories().map_err(read)??;
-        let descriptors = File::open(DESCRIPTORS).map_err(read)?;
-        nix::unistd::chroot(directory)
-            .and_then(|()| nix::unistd::chdir("/"))
-            .map_err(|errno| Fault::Change {
-                directory: directory.display().to_string(),
-                errno,
-            })?;
-        Ok(Self { descriptors })
+    /// Find a directory.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let shown = directory.display().to_string();
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let opened = open(directory, flags, Mode::empty()).map_err(|errno| Fault::Change {
+            directory: shown.clone(),
+            errno,
+        })?;
+        Ok(Self {
+            directory: opened,
+            descriptors: File::open(DESCRIPTORS).map_err(unreadable)?,
+            shown,
+        })
     }
 
-    /// The content of a file inside; `None` when it is not there. Who has made it may be anybody: it is
-    /// opened only when it is a regular file, and no link leads through /proc, where those of
-    /// processes outside are.
+    /// Make it the root and the working directory. Descriptors of directories, which would lead out again,
+    /// are closed before.
+    pub fn enter(self) -> Result<()> {
+        let Self {
+            directory,
+            descriptors,
+            shown,
+        } = self;
+        let failed = |errno| Fault::Change {
+            directory: shown.clone(),
+            errno,
+        };
+        nix::unistd::fchdir(&directory).map_err(failed)?;
+        drop((directory, descriptors));
+        close_directories().map_err(unreadable)??;
+        nix::unistd::chroot(".")
+            .and_then(|()| nix::unistd::chdir("/"))
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// The content of a file inside; `None` when it is not there. Anybody may have made it: it is
+    /// opened only when it is a regular file, no link leads out of the directory, and none leads through
+    /// /proc, where those of other processes are.
     pub fn read(&self, path: &'static str) -> Result<Option<Vec<u8>>> {
         Ok(self.read_at(path, path)?)
     }
 
     fn read_at(&self, at: &str, path: &'static str) -> Result<Option<Vec<u8>>, Fault> {
         let failed = |errno| Fault::Read { path, errno };
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let found = match openat2(AT_FDCWD, at, how) {
+        let found = beneath::open(&self.directory, Path::new(at), OFlags::PATH, Scope::AsRoot);
+        let found = match found.map_err(beneath::errno) {
             Err(Errno::ENOENT) => return Ok(None),
             found => found.map_err(failed)?,
         };
-        let kind = fstat(&found).map_err(failed)?.st_mode & SFlag::S_IFMT.bits();
-        if kind != SFlag::S_IFREG.bits() {
+        let data = fstat(&found).map_err(failed)?;
+        if data.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
             return Err(Fault::NotRegular(path));
         }
-        // The very file that was looked at, without waiting for who has a lease of it.
+        // Files that the kernel makes up, as in /proc, say so too. To read some of them changes something.
+        if data.st_size == 0 {
+            return Ok(Some(Vec::new()));
+        }
+        // The very file that was looked at, without waiting for the holder of a lease.
         let name = found.as_raw_fd().to_string();
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let file =
@@ -170,6 +105,13 @@ impl Root {
             return Err(Fault::TooLarge(path));
         }
         Ok(Some(content))
+    }
+}
+
+fn unreadable(source: std::io::Error) -> Error {
+    Error::Read {
+        path: DESCRIPTORS.to_owned(),
+        source,
     }
 }
 
@@ -211,9 +153,7 @@ mod tests {
     }
 
     fn read(path: &Path) -> Result<Option<Vec<u8>>, Fault> {
-        let root = Root {
-            descriptors: File::open(DESCRIPTORS).unwrap(),
-        };
+        let root = Root::open(Path::new("/")).unwrap();
         root.read_at(path.to_str().unwrap(), NAME)
     }
 
@@ -233,6 +173,8 @@ mod tests {
         // Nobody writes to it: it must not be waited for.
         nix::unistd::mkfifo(&path("fifo"), Mode::S_IRWXU).unwrap();
         symlink("/dev/zero", path("device")).unwrap();
+        symlink("/proc/version", path("made-up")).unwrap();
+        assert_eq!(read(&path("made-up")), Ok(Some(Vec::new())));
         for name in ["fifo", "device", "."] {
             assert_eq!(read(&path(name)), Err(Fault::NotRegular(NAME)), "{name}");
         }
@@ -258,6 +200,28 @@ mod tests {
                 "{target}"
             );
         }
+    }
+
+    #[test]
+    fn no_link_leads_out() {
+        let place =
+            Place(std::env::temp_dir().join(format!("vserver-inside-{}", std::process::id())));
+        fs::create_dir_all(place.0.join("one/sub")).unwrap();
+        fs::write(place.0.join("file"), "outside").unwrap();
+        fs::write(place.0.join("one/file"), "inside").unwrap();
+        let root = Root::open(&place.0.join("one")).unwrap();
+        for (number, target) in ["/file", "../file", "sub/../../../file", "file"]
+            .into_iter()
+            .enumerate()
+        {
+            symlink(target, place.0.join(format!("one/{number}"))).unwrap();
+            let read = root.read_at(&number.to_string(), NAME);
+            assert_eq!(read, Ok(Some(b"inside".to_vec())), "{target}");
+        }
+        assert_eq!(
+            root.read_at("/../../file", NAME),
+            Ok(Some(b"inside".to_vec()))
+        );
     }
 
     #[test]

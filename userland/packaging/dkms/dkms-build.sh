@@ -18,9 +18,10 @@ die() {
 	exit 1
 }
 
-# Nothing of who called it: dkms and package managers export much.
+# Nothing else of who called it: dkms and package managers export much.
 clean_make() {
-	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 make "$@"
+	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 ${VSERVER_BTF:+"VSERVER_BTF=$VSERVER_BTF"} \
+		${VSERVER_UNCHECKED:+"VSERVER_UNCHECKED=$VSERVER_UNCHECKED"} make "$@"
 }
 
 [ -r "$headers/.config" ] || die "$headers has no .config: install linux-headers-$kernel"
@@ -59,7 +60,9 @@ for tree in "$cache"/*/; do
 done
 
 tree=$cache/$kernel
-if [ "$(cat "$tree/complete" 2>/dev/null)" != "$wanted" ]; then
+# Raised when the recipe below changes: the second one needs rustfmt.
+made="$wanted by recipe 2"
+if [ "$(cat "$tree/complete" 2>/dev/null)" != "$made" ]; then
 	echo "Rust metadata of $kernel: this takes a minute or two"
 	rm -rf "$tree"
 	mkdir -p "$tree/source" "$tree/build"
@@ -83,7 +86,7 @@ if [ "$(cat "$tree/complete" 2>/dev/null)" != "$wanted" ]; then
 	clean_make -C "$tree/source" O="$tree/build" LOCALVERSION="$suffix" olddefconfig
 	clean_make -C "$tree/source" O="$tree/build" LOCALVERSION="$suffix" -j"$(nproc)" modules_prepare
 	cp "$headers/Module.symvers" .
-	echo "$wanted" >"$tree/complete"
+	echo "$made" >"$tree/complete"
 fi
 
 clean_make -C "$tree/build" M="$module" modules

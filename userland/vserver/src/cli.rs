@@ -2,37 +2,15 @@
 
 //! Which command is meant, its options, and what its errors look like.
 
+use crate::commands::all::Command;
 use crate::commands::attributes::Setattr;
 use crate::commands::attributes::Showattr;
-use crate::commands::barrier::Barrier;
 use crate::commands::capchroot::Capchroot;
 use crate::commands::chbind::Chbind;
 use crate::commands::chcontext::Chcontext;
-use crate::commands::info::Info;
-use crate::commands::list::List;
 use crate::commands::newvserver::Newvserver;
 use crate::commands::reducecap::Reducecap;
 use crate::commands::server;
-use crate::commands::server::build::Build;
-use crate::commands::server::chkconfig::Chkconfig;
-use crate::commands::server::clone::Clone;
-use crate::commands::server::console::Console;
-use crate::commands::server::delete::Delete;
-use crate::commands::server::edit::Edit;
-use crate::commands::server::enter::Enter;
-use crate::commands::server::exec::Exec;
-use crate::commands::server::export::Export;
-use crate::commands::server::import::Import;
-use crate::commands::server::logs::Logs;
-use crate::commands::server::rename::Rename;
-use crate::commands::server::restart::Restart;
-use crate::commands::server::running::IsRunning;
-use crate::commands::server::service::Service;
-use crate::commands::server::show::Show;
-use crate::commands::server::start::Start;
-use crate::commands::server::status::Status;
-use crate::commands::server::stop::Stop;
-use crate::commands::server::suexec::Suexec;
 use crate::commands::several::Several;
 use crate::commands::vdu::Vdu;
 use crate::commands::vkill::Vkill;
@@ -41,15 +19,13 @@ use crate::commands::vpstree::Vpstree;
 use crate::commands::vserver_stat::VserverStat;
 use crate::commands::vservers::Vservers;
 use crate::commands::vtop::Vtop;
-use crate::commands::Verb;
 use crate::exit_codes;
+use crate::report::message;
 use clap::error::ErrorKind;
 use clap::CommandFactory;
 use clap::Parser;
-use clap::Subcommand;
 use std::ffi::OsString;
 use std::path::Path;
-use std::str::FromStr;
 
 /// Virtual servers on one kernel
 ///
@@ -76,94 +52,6 @@ pub(crate) struct Cli {
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    Build(Build),
-    Clone(Clone),
-    Rename(Rename),
-    Delete(Delete),
-    Export(Export),
-    Import(Import),
-    Newvserver(Newvserver),
-    Vdu(Vdu),
-    Start(Start),
-    Stop(Stop),
-    Restart(Restart),
-    Running(IsRunning),
-    Status(Status),
-    Enter(Enter),
-    Exec(Exec),
-    Suexec(Suexec),
-    Service(Service),
-    Chkconfig(Chkconfig),
-    Console(Console),
-    Logs(Logs),
-    Show(Show),
-    Edit(Edit),
-    List(List),
-    Vservers(Vservers),
-    #[command(skip)]
-    Several(Several),
-    Barrier(Barrier),
-    Capchroot(Capchroot),
-    Chbind(Chbind),
-    Chcontext(Chcontext),
-    Reducecap(Reducecap),
-    Vps(Vps),
-    Vpstree(Vpstree),
-    Vtop(Vtop),
-    Vkill(Vkill),
-    VserverStat(VserverStat),
-    Showattr(Showattr),
-    Setattr(Setattr),
-    Info(Info),
-}
-
-impl Command {
-    fn verb(&self) -> &dyn Verb {
-        match self {
-            Self::Build(verb) => verb,
-            Self::Clone(verb) => verb,
-            Self::Rename(verb) => verb,
-            Self::Delete(verb) => verb,
-            Self::Export(verb) => verb,
-            Self::Import(verb) => verb,
-            Self::Newvserver(verb) => verb,
-            Self::Vdu(verb) => verb,
-            Self::Start(verb) => verb,
-            Self::Stop(verb) => verb,
-            Self::Restart(verb) => verb,
-            Self::Running(verb) => verb,
-            Self::Status(verb) => verb,
-            Self::Enter(verb) => verb,
-            Self::Exec(verb) => verb,
-            Self::Suexec(verb) => verb,
-            Self::Service(verb) => verb,
-            Self::Chkconfig(verb) => verb,
-            Self::Console(verb) => verb,
-            Self::Logs(verb) => verb,
-            Self::Show(verb) => verb,
-            Self::Edit(verb) => verb,
-            Self::List(verb) => verb,
-            Self::Vservers(verb) => verb,
-            Self::Several(verb) => verb,
-            Self::Barrier(verb) => verb,
-            Self::Capchroot(verb) => verb,
-            Self::Chbind(verb) => verb,
-            Self::Chcontext(verb) => verb,
-            Self::Reducecap(verb) => verb,
-            Self::Vps(verb) => verb,
-            Self::Vpstree(verb) => verb,
-            Self::Vtop(verb) => verb,
-            Self::Vkill(verb) => verb,
-            Self::VserverStat(verb) => verb,
-            Self::Showattr(verb) => verb,
-            Self::Setattr(verb) => verb,
-            Self::Info(verb) => verb,
-        }
-    }
-}
-
 /// The command for these arguments, the program's name included. Called by its own name, a command
 /// is parsed alone: that is less to build on the path of every `chcontext`.
 pub(crate) fn parse(mut args: Vec<OsString>) -> Result<Command, clap::Error> {
@@ -187,7 +75,7 @@ pub(crate) fn parse(mut args: Vec<OsString>) -> Result<Command, clap::Error> {
         _ => {
             if args.len() > 1 {
                 let rest = args.split_off(1);
-                if let Some(several) = Several::find(&rest)? {
+                if let Some(several) = Several::find(&rest, is_command)? {
                     return Ok(Command::Several(several));
                 }
                 let rest = match rest[0].to_str() {
@@ -201,6 +89,11 @@ pub(crate) fn parse(mut args: Vec<OsString>) -> Result<Command, clap::Error> {
             Cli::try_parse_from(args).map(|cli| cli.command)
         }
     }
+}
+
+/// Whether a word is a command, and so no name of a vserver.
+fn is_command(word: &str) -> bool {
+    Cli::command().find_subcommand(word).is_some()
 }
 
 /// Turn `[--silent] NAME VERB ...` into `VERB [--silent] NAME ...`. Of a vserver that is called like a verb, the verb
@@ -234,8 +127,7 @@ fn without_verb(rest: &[OsString]) -> Result<(), clap::Error> {
     let Some(name) = words.find(|word| !word.starts_with('-')) else {
         return Ok(());
     };
-    let command = Cli::command();
-    if name == "help" || command.find_subcommand(name.as_ref()).is_some() {
+    if name == "help" || is_command(&name) {
         return Ok(());
     }
     let verbs = server::VERBS.join(" ");
@@ -283,23 +175,6 @@ pub(crate) fn run(args: Vec<OsString>) -> u8 {
     }
 }
 
-/// Parse a value of the library's; a refusal also says what would be right.
-pub(crate) fn value<T: FromStr<Err = libvserver::Error>>(text: &str) -> Result<T, String> {
-    text.parse()
-        .map_err(|error| message(&anyhow::Error::new::<libvserver::Error>(error)))
-}
-
-/// An error in one line: what, and what to do.
-pub(crate) fn message(error: &anyhow::Error) -> String {
-    let hint = error
-        .downcast_ref::<libvserver::Error>()
-        .and_then(libvserver::Error::hint);
-    match hint {
-        Some(hint) => format!("{error:#}; {hint}"),
-        None => format!("{error:#}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,41 +186,15 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
-        Build::command().debug_assert();
-        Clone::command().debug_assert();
-        Rename::command().debug_assert();
-        Delete::command().debug_assert();
-        Export::command().debug_assert();
-        Import::command().debug_assert();
-        Newvserver::command().debug_assert();
-        Vdu::command().debug_assert();
-        Start::command().debug_assert();
-        Stop::command().debug_assert();
-        Restart::command().debug_assert();
-        IsRunning::command().debug_assert();
-        Status::command().debug_assert();
-        Enter::command().debug_assert();
-        Exec::command().debug_assert();
-        Console::command().debug_assert();
-        Capchroot::command().debug_assert();
-        Chbind::command().debug_assert();
-        Chcontext::command().debug_assert();
-        Reducecap::command().debug_assert();
-        Vps::command().debug_assert();
-        Vpstree::command().debug_assert();
-        Vtop::command().debug_assert();
-        Showattr::command().debug_assert();
-        Setattr::command().debug_assert();
-        Vkill::command().debug_assert();
-        VserverStat::command().debug_assert();
-        Suexec::command().debug_assert();
-        Service::command().debug_assert();
-        Chkconfig::command().debug_assert();
-        Logs::command().debug_assert();
-        Show::command().debug_assert();
-        Edit::command().debug_assert();
-        List::command().debug_assert();
-        Vservers::command().debug_assert();
+        for command in commands() {
+            command.debug_assert();
+        }
+    }
+
+    /// Each as it is when it is called by its own name.
+    fn commands() -> Vec<clap::Command> {
+        let cli = Cli::command();
+        cli.get_subcommands().cloned().collect()
     }
 
     #[test]
@@ -554,51 +403,14 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_one_line_with_a_hint() {
-        let error = libvserver::Error::NoModule {
-            path: "/dev/vserver".to_owned(),
-        };
-        assert_eq!(
-            message(&error.into()),
-            "the kernel module is not loaded: no /dev/vserver; \
-             load it with \"modprobe vserver\" or \"insmod vserver.ko\""
-        );
-    }
-
-    #[test]
     fn help_texts() {
         let mut text = String::new();
         let mut cli = Cli::command().term_width(100);
-        let commands = [
-            Build::command(),
-            Clone::command(),
-            Rename::command(),
-            Delete::command(),
-            Export::command(),
-            Import::command(),
-            Newvserver::command(),
-            Vdu::command(),
-            Start::command(),
-            Stop::command(),
-            Restart::command(),
-            IsRunning::command(),
-            Status::command(),
-            Enter::command(),
-            Exec::command(),
-            Console::command(),
-            Barrier::command(),
-            Capchroot::command(),
-            Chbind::command(),
-            Chcontext::command(),
-            Reducecap::command(),
-            Vps::command(),
-            Vkill::command(),
-            VserverStat::command(),
-            Info::command(),
-        ];
-        for help in std::iter::once(cli.render_long_help())
-            .chain(commands.map(|command| command.term_width(100).render_long_help()))
-        {
+        for help in std::iter::once(cli.render_long_help()).chain(
+            commands()
+                .into_iter()
+                .map(|command| command.term_width(100).render_long_help()),
+        ) {
             text.push_str(&format!("{help}\n{}\n", "=".repeat(80)));
         }
         insta::assert_snapshot!(text);

@@ -15,9 +15,9 @@
 //!
 //! `capchroot`, `chbind`, `chcontext`, `reducecap`, `enter` and `exec` otherwise end as the command does, and `vps` as `ps` does.
 
-use crate::launch::LaunchError;
-use crate::server::launch::Failure;
 use libvserver::Kind;
+use std::error::Error;
+use std::fmt;
 use std::io;
 
 pub(crate) const SUCCESS: u8 = 0;
@@ -37,6 +37,37 @@ pub(crate) enum Style {
     Exec,
 }
 
+/// An error that knows which exit code it means.
+pub(crate) trait HasExitCode: Error + Send + Sync + 'static {
+    fn exit_code(&self, style: Style) -> u8;
+}
+
+/// Any such error. It is one type, so that [`of_error`] finds it without a list of those that there are.
+struct Coded(Box<dyn HasExitCode>);
+
+impl fmt::Debug for Coded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for Coded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl Error for Coded {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// An error that keeps its own exit code on its way to [`of_error`].
+pub(crate) fn coded(error: impl HasExitCode) -> anyhow::Error {
+    Coded(Box::new(error)).into()
+}
+
 /// The exit code of a kind of error.
 pub(crate) fn of_kind(kind: Kind, style: Style) -> u8 {
     match (kind, style) {
@@ -52,16 +83,8 @@ pub(crate) fn of_kind(kind: Kind, style: Style) -> u8 {
 pub(crate) fn of_error(error: &anyhow::Error, style: Style) -> u8 {
     if is_closed_output(error) {
         SUCCESS
-    } else if let Some(failure) = error.downcast_ref::<Failure>() {
-        match style {
-            Style::Exec => failure.code,
-            Style::Plain => FAILURE,
-        }
-    } else if let Some(error) = error.downcast_ref::<LaunchError>() {
-        match error.source.kind() {
-            io::ErrorKind::NotFound => NOT_FOUND,
-            _ => CANNOT_EXECUTE,
-        }
+    } else if let Some(Coded(error)) = error.downcast_ref::<Coded>() {
+        error.exit_code(style)
     } else if let Some(error) = error.downcast_ref::<libvserver::Error>() {
         of_kind(error.kind(), style)
     } else if error
@@ -86,12 +109,32 @@ mod tests {
     use super::*;
     use anyhow::anyhow;
 
-    fn launch(kind: io::ErrorKind) -> anyhow::Error {
-        LaunchError {
-            program: "x".into(),
-            source: kind.into(),
+    /// An error of somebody else's, which has a code of its own.
+    #[derive(Debug)]
+    struct Own;
+
+    impl fmt::Display for Own {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("its own words")
         }
-        .into()
+    }
+
+    impl Error for Own {}
+
+    impl HasExitCode for Own {
+        fn exit_code(&self, style: Style) -> u8 {
+            match style {
+                Style::Plain => 7,
+                Style::Exec => 126,
+            }
+        }
+    }
+
+    #[test]
+    fn a_coded_error_keeps_its_words() {
+        let error = coded(Own).context("doing it");
+        assert_eq!(format!("{error:#}"), "doing it: its own words");
+        assert_eq!(of_error(&error, Style::Plain), 7);
     }
 
     #[test]
@@ -104,8 +147,7 @@ mod tests {
             (no_module().into(), 3, 3),
             (bad().into(), 2, 2),
             (anyhow!("anything else"), 1, 125),
-            (launch(io::ErrorKind::NotFound), 127, 127),
-            (launch(io::ErrorKind::PermissionDenied), 126, 126),
+            (coded(Own), 7, 126),
             (io::Error::from(io::ErrorKind::BrokenPipe).into(), 0, 0),
             (io::Error::from(io::ErrorKind::StorageFull).into(), 1, 125),
         ];

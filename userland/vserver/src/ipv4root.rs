@@ -330,7 +330,7 @@ mod tests {
             .add_interface("eth7", &Interface::default())
             .unwrap_err();
         assert_eq!(
-            crate::cli::message(&error.into()),
+            crate::report::message(&error.into()),
             "the device eth7 has no IPv4 and no global IPv6 address; add one with \
              \"ip address add 10.0.0.5/24 dev eth7\", or give the address itself"
         );

@@ -9,14 +9,17 @@ mod cli;
 mod columns;
 mod commands;
 mod duration;
+mod exec;
 mod exit_codes;
 mod ipv4root;
-mod launch;
+
+mod output;
 #[cfg(any(test, feature = "pages"))]
 mod pages;
-mod port_holders;
 mod processes;
+mod report;
 mod server;
+mod wildcard_binds;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -31,8 +34,8 @@ fn main() -> ExitCode {
                 Err(_) => exit_codes::USAGE,
             }
         }
-        Some(server::launch::ARGUMENT) => server::launch::serve(),
-        Some(server::keeper::ARGUMENT) => server::keeper::serve(text(2), text(3)),
+        Some(server::inside::ARGUMENT) => server::inside::serve(),
+        Some(server::supervisor::ARGUMENT) => server::supervisor::serve(text(2), text(3)),
         Some(server::watch::ARGUMENT) => server::watch::serve(text(2)),
         #[cfg(feature = "pages")]
         Some(pages::ARGUMENT) => written(args.get(2)),
@@ -50,7 +53,7 @@ fn written(directory: Option<&OsString>) -> u8 {
     match pages::write(directory.as_ref()) {
         Ok(()) => exit_codes::SUCCESS,
         Err(error) => {
-            eprintln!("vserver: {}", cli::message(&error));
+            eprintln!("vserver: {}", report::message(&error));
             exit_codes::FAILURE
         }
     }

@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = &[
     test("back_door::keyring_of_the_parent", 120, parent),
     test("back_door::keyrings_that_persist", 120, persistent),
     test("back_door::helper_for_keys", 120, helper),
+    test("back_door::keys_that_no_helper_makes", 60, negative),
     test("back_door::keys_end_with_the_context", 120, ended),
 ];
 
@@ -128,10 +129,15 @@ fn absent(name: &str, key: i32, ring: i32) -> Outcome {
 
 /// A key is there for who runs this, by its number, by its name and in the list.
 fn present(name: &str, key: i32) -> Outcome {
-    same("by number", read(key).map_err(words), name)?;
-    equal("by name", request(name, false), Ok(key))?;
+    usable(name, key)?;
     let listed = fs::read_to_string("/proc/keys").map_err(words)?;
     ensure("not in /proc/keys", listed.contains(name))
+}
+
+/// The same, but for the list.
+fn usable(name: &str, key: i32) -> Outcome {
+    same("by number", read(key).map_err(words), name)?;
+    equal("by name", request(name, false), Ok(key))
 }
 
 fn user_keyring() -> Result<i32, String> {
@@ -211,7 +217,8 @@ fn namespaces() -> Outcome {
         let inner = user_keyring()?;
         ensure("the outer keyring", inner != outer)?;
         let own = add("own", USER).map_err(words)?;
-        present("own", own)?;
+        // The kernel lists keys of users that the namespace has: not the number by which those of a context are counted.
+        usable("own", own)?;
         // And in a context inside, still in that namespace.
         child(|| {
             enter(CONTEXT_NEW, 0, 0).map_err(words)?;
@@ -356,23 +363,64 @@ fn helper() -> Outcome {
 /// The keyrings of a context's users go with it.
 fn ended() -> Outcome {
     let uid = 4711;
-    let has_keys = || {
+    // Those of contexts, by the numbers by which they are counted.
+    let users = || {
         let users = fs::read_to_string("/proc/key-users").map_err(words)?;
-        let line = format!(" {uid}:");
-        Ok::<_, String>(users.lines().any(|user| user.starts_with(&line)))
+        let numbers = users
+            .lines()
+            .filter_map(|user| user.trim_start().split(':').next());
+        let numbers = numbers.filter_map(|number| number.parse::<u32>().ok());
+        let of_contexts = numbers.filter(|number| *number >= 1 << 31);
+        Ok::<_, String>(of_contexts.collect::<std::collections::BTreeSet<_>>())
     };
+    let before = users()?;
     let sitter = Sitter::new(300, 0, || {
         setuid(Uid::from_raw(uid)).map_err(words)?;
         add("gone", USER).map(drop).map_err(words)
     })?;
-    ensure("no keys", has_keys()?)?;
+    let new: Vec<u32> = users()?.difference(&before).copied().collect();
+    ensure("no keys", !new.is_empty())?;
     drop(sitter);
     until_empty()?;
     for _ in 0..6000 {
-        if !has_keys()? {
+        let left = users()?;
+        if new.iter().all(|number| !left.contains(number)) {
             return Ok(());
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     Err("its keys are still there".to_string())
+}
+
+/// Without a helper a key that is asked for with something for it becomes a negative one, as anywhere; but a keyring that
+/// the caller may not write to is refused first.
+fn negative() -> Outcome {
+    let ask = |ring: i32| {
+        let arguments = [
+            c"user".as_ptr() as usize,
+            c"nowhere".as_ptr() as usize,
+            c"callout".as_ptr() as usize,
+            ring as usize,
+        ];
+        call(libc::SYS_request_key, &arguments).map(drop)
+    };
+    inside_both(|| {
+        let ring = keyctl(JOIN, &[0]).map_err(words)?;
+        equal("request", ask(SESSION), Err(Errno::ENOKEY))?;
+        let mut key = [0i32; 4];
+        let arguments = [ring as usize, key.as_mut_ptr() as usize, 16];
+        equal("keys in it", keyctl(READ, &arguments), Ok(4))?;
+        equal("the key", read(key[0]).map(drop), Err(Errno::ENOKEY))?;
+        equal("again", ask(0), Err(Errno::ENOKEY))?;
+        // All but writing to it.
+        keyctl(SETPERM, &[ring as usize, 0x3b3b_3b3b]).map_err(words)?;
+        let arguments = [
+            c"user".as_ptr() as usize,
+            c"elsewhere".as_ptr() as usize,
+            c"callout".as_ptr() as usize,
+            ring as usize,
+        ];
+        let refused = call(libc::SYS_request_key, &arguments).map(drop);
+        equal("not to be written", refused, Err(Errno::EACCES))
+    })
 }

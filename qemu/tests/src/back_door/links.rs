@@ -13,7 +13,7 @@ use nix::{
     unistd::{chdir, chroot, pipe, Pid},
 };
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     io::{Read, Write},
     os::unix::fs::PermissionsExt,
     process::{Child, Command, Stdio},
@@ -23,6 +23,7 @@ pub const TESTS: &[Test] = &[
     test("back_door::program_of_the_host", 120, program),
     test("back_door::interpreter_proc_self_exe", 120, interpreter),
     test("back_door::descriptors_handed_in", 120, descriptors),
+    test("back_door::descriptors_mounted", 60, descriptors_mounted),
     test("back_door::descriptors_of_ones_own", 120, own_descriptors),
     test(
         "back_door::commands_pass_on_what_they_were_given",
@@ -198,12 +199,108 @@ fn link_by(from: &OwnedFd, to: &str, empty: bool) -> Result<(), Errno> {
     call(libc::SYS_linkat, &arguments).map(drop)
 }
 
+const O_EMPTYPATH: i32 = 1 << 26;
+
+fn by_name(folder: &OwnedFd, name: &CStr, flags: i32) -> Result<(), Errno> {
+    let (folder, name) = (folder.as_raw_fd() as usize, name.as_ptr() as usize);
+    let number = call(libc::SYS_openat, &[folder, name, flags as usize])?;
+    drop(crate::syscalls::own(number as i32));
+    Ok(())
+}
+
+/// openat() of an open file anew, without a name.
+fn by_empty_path(file: &OwnedFd, flags: i32) -> Result<(), Errno> {
+    by_name(file, c"", flags | O_EMPTYPATH)
+}
+
+/// The same by io_uring.
+fn by_ring(file: &OwnedFd, flags: i32) -> Result<(), Errno> {
+    let how = io_uring::types::OpenHow::new().flags((flags | O_EMPTYPATH) as u64);
+    let file = io_uring::types::Fd(file.as_raw_fd());
+    let entry = io_uring::opcode::OpenAt2::new(file, c"".as_ptr(), &how).build();
+    let mut ring = io_uring::IoUring::new(2).map_err(|_| Errno::ENOSYS)?;
+    crate::syscalls::uring(&mut ring, &entry)
+        .map(crate::syscalls::own)
+        .map(drop)
+}
+
+/// execveat() of an open file, as far as the check for it (AT_EXECVE_CHECK).
+fn executed(file: &OwnedFd) -> Result<(), Errno> {
+    let flags = libc::AT_EMPTY_PATH as usize | 0x10000;
+    let none = [0usize];
+    let arguments = [
+        file.as_raw_fd() as usize,
+        c"".as_ptr() as usize,
+        none.as_ptr() as usize,
+        none.as_ptr() as usize,
+        flags,
+    ];
+    call(libc::SYS_execveat, &arguments).map(drop)
+}
+
+/// Memory of an open file, which is made writable afterwards.
+fn mapped_again(file: &OwnedFd) -> Result<(), Errno> {
+    let (read, write) = (libc::PROT_READ as usize, libc::PROT_WRITE as usize);
+    let shared = libc::MAP_SHARED as usize;
+    let memory = call(
+        libc::SYS_mmap,
+        &[0, 4096, read, shared, file.as_raw_fd() as usize, 0],
+    )?;
+    call(libc::SYS_mprotect, &[memory as usize, 4096, read | write]).map(drop)
+}
+
+/// open_tree() and move_mount(): a mount of an open file at a place of the caller's own.
+fn mounted_again(file: &OwnedFd, to: &str) -> Result<(), Errno> {
+    const OPEN_TREE: i64 = 428;
+    const MOVE_MOUNT: i64 = 429;
+    let (nothing, here) = (c"".as_ptr() as usize, libc::AT_FDCWD as usize);
+    // OPEN_TREE_CLONE
+    let flags = libc::AT_EMPTY_PATH as usize | 1;
+    let tree = call(OPEN_TREE, &[file.as_raw_fd() as usize, nothing, flags])?;
+    let tree = crate::syscalls::own(tree as i32);
+    let name = CString::new(to).map_err(|_| Errno::EINVAL)?;
+    errno(fs::write(to, ""))?;
+    // MOVE_MOUNT_F_EMPTY_PATH
+    let arguments = [
+        tree.as_raw_fd() as usize,
+        nothing,
+        here,
+        name.as_ptr() as usize,
+        4,
+    ];
+    call(MOVE_MOUNT, &arguments).map(drop)
+}
+
+/// The same with every capability.
+fn descriptors_mounted() -> Outcome {
+    furnished(|| {
+        // A mount can be made only of what is in the caller's own namespace: so the file is opened there.
+        unshare(CloneFlags::CLONE_NEWNS).map_err(words)?;
+        mounted(None, "/", MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
+        for (context, expected) in [(100, Err(Errno::EACCES)), (CONTEXT_STAY, Ok(()))] {
+            let file = opened(SECRET, OFlag::O_RDONLY).map_err(words)?;
+            inside_without(context, 0, || {
+                chroot(GUEST).map_err(words)?;
+                chdir("/").map_err(words)?;
+                equal("mounted", mounted_again(&file, "/mounted"), expected)?;
+                equal("anew", by_empty_path(&file, libc::O_RDWR), expected)?;
+                fs::write("/own", "x").map_err(words)?;
+                let own = opened("/own", OFlag::O_RDONLY).map_err(words)?;
+                let to = format!("/mounted-own-{context}");
+                equal("its own", mounted_again(&own, &to), Ok(()))
+            })?;
+        }
+        Ok(())
+    })
+}
+
 /// What was handed in can be used, and not be opened anew.
 fn descriptors() -> Outcome {
     furnished(|| {
         for (context, expected) in [(100, Err(Errno::EACCES)), (CONTEXT_ROOT, Ok(()))] {
             let file = opened(SECRET, OFlag::O_RDONLY).map_err(words)?;
             let folder = opened(&format!("{PLACE}/host"), OFlag::O_PATH).map_err(words)?;
+            let program = opened(PROGRAM, OFlag::O_RDONLY).map_err(words)?;
             in_guest(context, || {
                 let mut text = String::new();
                 fs::File::from(file.try_clone().map_err(words)?)
@@ -227,6 +324,26 @@ fn descriptors() -> Outcome {
                 chdir("/").map_err(words)?;
                 equal("chdir", entered, expected)?;
                 let name = expected.map_or(Errno::EPERM, |()| Errno::UnknownErrno);
+                for (flags, anew) in [
+                    (libc::O_RDONLY, by_empty_path(&file, libc::O_RDONLY)),
+                    (libc::O_RDWR, by_empty_path(&file, libc::O_RDWR)),
+                    (libc::O_PATH, by_empty_path(&file, libc::O_PATH)),
+                ] {
+                    equal(&format!("anew {flags:x} by no path"), anew, expected)?;
+                }
+                // A ring takes no empty name, on the host neither. A kernel in which it does is to be looked at.
+                let by_ring = by_ring(&file, libc::O_RDWR);
+                equal("anew by a ring", by_ring, Err(Errno::ENOENT))?;
+                equal("executed", executed(&program), expected)?;
+                equal(
+                    "mapped to be written",
+                    mapped_again(&file),
+                    Err(Errno::EACCES),
+                )?;
+                let dot = by_name(&folder, c".", libc::O_RDONLY | libc::O_DIRECTORY);
+                equal("a folder", dot, Ok(()))?;
+                let dot = by_empty_path(&folder, libc::O_RDONLY | libc::O_DIRECTORY);
+                equal("a folder by no path", dot, Ok(()))?;
                 let linked = link_by(&file, "/linked", true);
                 equal("linked", linked, expected.map_err(|_| name))?;
                 let linked = link_by(&file, "/linked2", false);
@@ -248,7 +365,9 @@ fn own_descriptors() -> Outcome {
             let both = OFlag::O_RDWR;
             let again = |what: &str, file: &OwnedFd| {
                 let got = opened(&link_of(file), both).map(drop);
-                got.map_err(|errno| format!("{what}: {errno}"))
+                got.map_err(|errno| format!("{what}: {errno}"))?;
+                let got = by_empty_path(file, both.bits());
+                got.map_err(|errno| format!("{what} by no path: {errno}"))
             };
             fs::write("/own", "own").map_err(words)?;
             let file = opened("/own", OFlag::O_RDONLY).map_err(words)?;

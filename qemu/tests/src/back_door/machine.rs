@@ -14,7 +14,7 @@ use std::{
     collections::BTreeSet,
     ffi::CString,
     os::unix::fs::{chown, MetadataExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 pub const TESTS: &[Test] = &[
@@ -25,6 +25,9 @@ pub const TESTS: &[Test] = &[
     test("back_door::machine_files", 180, machine_files),
     test("back_door::modes_of_machine_files", 120, modes),
     test("back_door::machines_init", 120, machines_init),
+    test("back_door::shell_of_the_machines_init", 120, shell_of_init),
+    test("back_door::files_for_root_alone", 180, root_files),
+    test("back_door::mounts_for_root_alone", 120, root_mounts),
     test("back_door::locks_of_files", 120, locks),
     test("back_door::device_nodes", 120, device_nodes),
 ];
@@ -338,6 +341,253 @@ fn machines_init() -> Outcome {
         Ok(())
     })?;
     equal("score", fs::read_to_string(score).map_err(words)?, before)
+}
+
+/// Tools find a process 1: its name, and that it runs.
+fn shell_of_init() -> Outcome {
+    const SHOWN: [&str; 4] = ["cmdline", "comm", "stat", "status"];
+    let list = || -> Result<BTreeSet<String>, String> {
+        let entries = fs::read_dir("/proc/1").map_err(words)?;
+        Ok(entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect())
+    };
+    let all = list()?;
+    ensure(&format!("{all:?}"), all.len() > 20)?;
+    let deeper = [
+        "task/1/children",
+        "task/1/comm",
+        "net/dev",
+        "ns/mnt",
+        "fd/0",
+        "attr/current",
+    ];
+    // By now the kernel has all of these names in its cache.
+    for name in all.iter().map(String::as_str).chain(deeper) {
+        let _ = fs::symlink_metadata(format!("/proc/1/{name}"));
+    }
+    inside_both(|| {
+        equal("listed", list()?, SHOWN.map(str::to_string).into())?;
+        for name in all.iter().map(String::as_str).chain(deeper) {
+            let path = format!("/proc/1/{name}");
+            let got = errno(fs::symlink_metadata(&path)).map(drop);
+            let read = opened(&path, OFlag::O_RDONLY).map(drop);
+            if SHOWN.contains(&name) {
+                equal(&path, (got, read), (Ok(()), Ok(())))?;
+                fs::read(&path).map_err(words)?;
+            } else {
+                equal(&path, (got, read), (Err(Errno::ENOENT), Err(Errno::ENOENT)))?;
+            }
+        }
+        let own = errno(fs::read("/proc/self/mountinfo")).map(drop);
+        equal("the caller's own", own, Ok(()))
+    })?;
+    // All of it is there for the spectator, and for the host.
+    inside_without(CONTEXT_SPECTATOR, 0, || {
+        equal("listed", list()?, all.clone())
+    })?;
+    equal("listed", list()?, all)
+}
+
+/// What is found below a folder of one file system: the files and folders that only root may open,
+/// by their mode, and that opened.
+struct ForRoot {
+    /// By its own mode.
+    open: BTreeSet<String>,
+    closed: usize,
+    /// What everybody may read.
+    others: usize,
+}
+
+fn for_root(folder: &Path, device: u64, found: &mut ForRoot) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let Ok(data) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        let (Some(name), mode) = (path.to_str(), data.permissions().mode()) else {
+            continue;
+        };
+        let of_process = folder == Path::new("/proc")
+            && entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with(|c: char| c.is_ascii_digit());
+        if data.dev() != device || data.is_symlink() || of_process {
+            continue;
+        }
+        let is_open = || opened(name, OFlag::O_RDONLY).is_ok();
+        let only_root = mode & 0o004 == 0 && (mode & 0o040 == 0 || data.gid() == 0);
+        match only_root {
+            true if is_open() => {
+                found.open.insert(name.to_string());
+            }
+            true => found.closed += 1,
+            // Thousands of them, all alike.
+            false if name.starts_with("/sys/kernel/slab/") => {}
+            false => found.others += usize::from(data.is_file() && is_open()),
+        }
+        if data.is_dir() {
+            for_root(&path, device, found);
+        }
+    }
+}
+
+fn all_for_root(top: &str) -> Result<ForRoot, String> {
+    let device = fs::metadata(top).map_err(words)?.dev();
+    let mut found = ForRoot {
+        open: BTreeSet::new(),
+        closed: 0,
+        others: 0,
+    };
+    for_root(Path::new(top), device, &mut found);
+    Ok(found)
+}
+
+/// A file that only root may read is the host's root's, in whatever mount.
+fn root_files() -> Outcome {
+    let key = "/proc/sys/net/ipv4/tcp_fastopen_key";
+    let line = "/proc/tty/driver";
+    host_without_caps(|| {
+        for (top, at_least) in [("/proc", 5), ("/sys", 20)] {
+            let found = all_for_root(top)?;
+            ensure(
+                &format!("{top}: {:?}", found.open),
+                found.open.len() > at_least,
+            )?;
+            ensure(top, found.others > 100)?;
+        }
+        ensure("a folder", fs::read_dir(line).map_err(words)?.count() > 0)?;
+        fs::read(key).map(drop).map_err(words)
+    })?;
+    let lines: Vec<String> = fs::read_dir(line)
+        .map_err(words)?
+        .flatten()
+        .map(|entry| entry.path().display().to_string())
+        .collect();
+    inside_both(|| {
+        for top in ["/proc", "/sys"] {
+            let found = all_for_root(top)?;
+            equal(top, found.open, BTreeSet::new())?;
+            ensure(top, found.closed > 5 && found.others > 100)?;
+        }
+        // A closed folder: what everybody may read is below it.
+        equal(
+            line,
+            errno(fs::read_dir(line)).map(drop),
+            Err(Errno::EACCES),
+        )?;
+        for line in &lines {
+            let got = opened(line, OFlag::O_RDONLY).map(drop);
+            equal(line, got, Err(Errno::EACCES))?;
+        }
+        // By a descriptor that was no permission to read.
+        let path = open(key, OFlag::O_PATH, Mode::empty()).map_err(words)?;
+        let got = opened(&link_of(&path), OFlag::O_RDONLY).map(drop);
+        equal("by a path", got, Err(Errno::EACCES))?;
+        // Processes keep the kernel's rules.
+        for name in ["environ", "auxv", "fd", "fdinfo"] {
+            let own = format!("/proc/self/{name}");
+            opened(&own, OFlag::O_RDONLY).map_err(|errno| format!("{own}: {errno}"))?;
+        }
+        Ok(())
+    })?;
+    // Of a network namespace that was made inside it is the secret of who made it.
+    inside_without(100, SECURE, || {
+        own_user_namespace(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)?;
+        fs::read(key).map_err(words)?;
+        let got = opened("/proc/sys/kernel/cad_pid", OFlag::O_RDONLY).map(drop);
+        equal("the machine's", got, Err(Errno::EACCES))
+    })
+}
+
+/// File systems that the host has mounted where somebody inside comes to.
+fn root_mounts() -> Outcome {
+    const PLACE: &str = "/tmp/root-mounts";
+    child(|| {
+        place(PLACE)?;
+        let mut mounts = Vec::new();
+        for kind in [
+            "debugfs",
+            "tracefs",
+            "securityfs",
+            "configfs",
+            "pstore",
+            "proc",
+            "sysfs",
+        ] {
+            let path = format!("{PLACE}/{kind}");
+            fs::create_dir(&path).map_err(words)?;
+            if try_mount(Some(kind), &path, MsFlags::empty()).is_ok() {
+                mounts.push(path);
+            }
+        }
+        let debugfs = format!("{PLACE}/debugfs");
+        ensure(&format!("{mounts:?}"), mounts.contains(&debugfs))?;
+        let tops = |path: &str| -> Vec<String> {
+            fs::read_dir(path).map_or_else(
+                |_| Vec::new(),
+                |entries| {
+                    entries
+                        .flatten()
+                        .map(|entry| entry.path().display().to_string())
+                        .collect()
+                },
+            )
+        };
+        let below = tops(&debugfs);
+        ensure("something in debugfs", below.len() > 3)?;
+        inside_both(|| {
+            for path in &mounts {
+                // Its processes are the same.
+                if !path.ends_with("/proc") {
+                    equal(path, all_for_root(path)?.open, BTreeSet::new())?;
+                }
+            }
+            // Mounted for root alone: whatever the modes are of what is below.
+            for path in below.iter().chain([&debugfs]) {
+                let got = opened(path, OFlag::O_RDONLY).map(drop);
+                equal(path, got, Err(Errno::EACCES))?;
+            }
+            Ok(())
+        })?;
+        // When the host opens it to everybody: to read what its files' modes allow, never to write.
+        let mode = |mode: u32| {
+            fs::set_permissions(&debugfs, PermissionsExt::from_mode(mode)).map_err(words)
+        };
+        mode(0o755)?;
+        let outcome = inside_both(|| {
+            let device = fs::metadata(&debugfs).map_err(words)?.dev();
+            let (mut read, mut written) = (0, 0);
+            let mut folders = vec![PathBuf::from(&debugfs)];
+            while let Some(folder) = folders.pop() {
+                for entry in fs::read_dir(folder).map_err(words)?.flatten() {
+                    let path = entry.path();
+                    let Ok(data) = fs::symlink_metadata(&path) else {
+                        continue;
+                    };
+                    let mode = data.permissions().mode();
+                    let name = path.display().to_string();
+                    if data.is_dir() && data.dev() == device && mode & 0o005 == 0o005 {
+                        folders.push(path);
+                    } else if data.is_file() && mode & 0o222 != 0 && mode & 0o002 == 0 {
+                        equal(&name, opened_to_write(&name), Err(Errno::EACCES))?;
+                        written += 1;
+                    } else if data.is_file() && mode & 0o004 != 0 {
+                        read += usize::from(opened(&name, OFlag::O_RDONLY).is_ok());
+                    }
+                }
+            }
+            ensure(&format!("{read} {written}"), read > 0 && written > 0)
+        });
+        mode(0o700)?;
+        outcome.map(|()| String::new())
+    })
+    .map(drop)
 }
 
 /// The list of all locks has the numbers of those who hold them.

@@ -4,7 +4,7 @@
 //! behind what is the host's, he is inside with it, and those who wait for him are root.
 
 use super::*;
-use crate::{syscalls::own, test, visibility::call};
+use crate::{fixture::arrive, syscalls::own, test, visibility::call};
 use nix::fcntl::{open, OFlag};
 use std::{
     os::fd::AsRawFd,
@@ -65,7 +65,7 @@ fn attempt(way: &str, pid: usize) -> Result<(), Errno> {
 
 fn enters(context: i32) -> Outcome {
     if context != CONTEXT_ROOT {
-        enter(context, 0, 0).map_err(words)?;
+        arrive(context, 0, 0).map_err(words)?;
     }
     Ok(())
 }
@@ -89,7 +89,8 @@ fn with_program(context: i32) -> Outcome {
     chroot(".").map_err(words)
 }
 
-/// A process that is in the vserver and has something of the host still, and one that waited for it there.
+/// A process that is in the vserver, where it has executed a program, and has something of the host still; and one that
+/// waited for it there. `arrival.rs` is about the time before that program.
 fn arrives(with: fn(i32) -> Outcome, ways: &[&str]) -> Outcome {
     inet::addresses()?;
     let _place = Place::new()?;

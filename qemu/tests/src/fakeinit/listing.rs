@@ -27,7 +27,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// How often a list is taken while processes come and go.
-const LISTS: usize = 60;
+const LISTS: usize = 30;
 
 /// The numbers in a directory, by as little at a time as the kernel gives; read twice from the same descriptor.
 fn in_pieces(path: &str) -> Result<Vec<i32>, String> {

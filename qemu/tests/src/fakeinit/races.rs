@@ -29,7 +29,8 @@ pub const TESTS: &[Test] = &[
     test("fakeinit::end_of_a_fork_bomb", 300, fork_bomb),
     test("fakeinit::end_in_a_storm", 300, storm),
     test("fakeinit::end_and_who_enters", 300, entering),
-    test("fakeinit::thousand_cycles", 600, cycles),
+    test("fakeinit::cycles", 120, || cycles(100)),
+    test("soak::fakeinit_cycles", 600, || cycles(1000)),
 ];
 
 /// All threads end at the same moment, the first one or another one last, by exit(2) or by exit_group(2).
@@ -208,11 +209,11 @@ fn terminals() -> Result<usize, String> {
     count.trim().parse().map_err(words)
 }
 
-fn cycles() -> Outcome {
+fn cycles(count: usize) -> Outcome {
     all_empty()?;
     let before = (programs()?, terminals()?);
     ensure("programs", before.0.len() > 1 && before.0[0] == 1)?;
-    for _ in 0..1000 {
+    for _ in 0..count {
         let init = spawn(|| {
             let Ok(_) = enter(CONTEXT_NEW, FLAG_FAKEINIT, 0) else {
                 return 1;

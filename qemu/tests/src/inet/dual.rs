@@ -10,6 +10,8 @@ pub const STACK: Test = test("inet::ipv6_sockets_for_both", 60, stack);
 pub const NO_IPV6: Test = test("inet::ipv6_without_an_address", 60, none);
 pub const BOUND: Test = test("inet::ipv6_bound", 60, bound_to_ipv6);
 pub const AGAIN: Test = test("inet::tcp_connects_again", 60, again);
+pub const LEFT: Test = test("inet::tcp_no_longer_listening", 60, no_longer_listening);
+pub const MAPPED_ANY: Test = test("inet::ipv6_mapped_any", 60, mapped_any);
 pub const MAPPED: Test = test("inet::ipv6_mapped_addresses", 60, mapped);
 
 /// A socket that is bound to an IPv6 address has nothing to send from to one of IPv4, and goes on listening.
@@ -164,17 +166,139 @@ fn stack() -> Outcome {
     })
 }
 
-/// A network without an IPv6 address has no IPv6.
+/// A network without an IPv6 address has ::1, and no other one.
 fn none() -> Outcome {
     addresses()?;
+    let _server = server(100, &[A], || {
+        greet(listen_any(8407, 1).map_err(words)?, "six");
+        greeter("four", at("0.0.0.0", 8407))?;
+        greeter("one", at("::1", 8415))?;
+        answerer("udp", at("::1", 8415))
+    })?;
     within(100, &[A], || {
         let away = Err(Errno::EADDRNOTAVAIL);
-        for address in ["::1", A6, HOST6] {
-            equal(address, bind_error(at(address, 8407)), away)?;
-            equal(address, connect_error(at(address, 8407)), away)?;
+        for address in [A6, HOST6] {
+            equal(address, bind_error(at(address, 8416)), away)?;
+            equal(address, connect_error(at(address, 8416)), away)?;
         }
-        equal("only IPv6", listen_any(8407, 1).map(drop), away)?;
-        equal("both", listen_any(8407, 0).map(drop), Ok(()))?;
+        same("only IPv6", greeted_by(at("::1", 8407)), "six ::1 ::1")?;
+        same("any", greeted_by(at("::", 8407)), "six ::1 ::1")?;
+        let lo = "127.0.0.1";
+        same("IPv4", greeted_by(at(lo, 8407)), &format!("four {lo} {lo}"))?;
+        same("::1", greeted_by(at("::1", 8415)), "one ::1 ::1")?;
+        let got = ask(at("::1", 8415)).map_err(words);
+        same("udp", got, "udp ::1 from ::1")?;
+        let listener = listen_any(8416, 1).map_err(words)?;
+        let name = listener.local_addr().map_err(words)?;
+        equal("name", name, at("::", 8416))?;
+        equal("both", listen_any(8417, 0).map(drop), Ok(()))?;
+        equal(
+            "::1",
+            connect_error(at("::1", 8418)),
+            Err(Errno::ECONNREFUSED),
+        )?;
+        // What a resolver asks for before it looks for IPv6 addresses: one that is not ::1.
+        let shown = std::fs::read_to_string("/proc/net/if_inet6").map_err(words)?;
+        let own = format!("{:032x} ", 1);
+        ensure(
+            &format!("no other address in {shown:?}"),
+            shown.lines().all(|line| line.starts_with(&own)),
+        )?;
+        Ok("")
+    })?;
+    same("IPv4", greeted_by(at(A, 8407)), &format!("four {A} {A}"))?;
+    equal(
+        "IPv6",
+        connect_error(at(A6, 8407)),
+        Err(Errno::ECONNREFUSED),
+    )
+}
+
+/// A socket that no longer listens still has its port, and so has what it has accepted.
+fn no_longer_listening() -> Outcome {
+    addresses()?;
+    let second = |any: &str, port: u16| -> Result<String, String> {
+        let place = at(any, port);
+        let listener = tcp_socket(place.is_ipv6()).map_err(words)?;
+        if place.is_ipv6() {
+            v6only(&listener, 0).map_err(words)?;
+        }
+        bind(listener.as_raw_fd(), &SockaddrStorage::from(place)).map_err(words)?;
+        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::MAXCONN).map_err(words)?;
+        let listener = TcpListener::from(listener);
+        let client = TcpStream::connect(at(A, port)).map_err(words)?;
+        let accepted = listener.accept().map_err(words)?;
+        let name = listener.local_addr().map_err(words)?;
+        nix::sys::socket::shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Read)
+            .map_err(words)?;
+        let besides = bind_error(place);
+        let still = listener.local_addr().map_err(words)?;
+        drop(listener);
+        let afterwards = bind_error(place);
+        drop((client, accepted));
+        Ok(format!("{name} {still} {besides:?} {afterwards:?}"))
+    };
+    // What is left of a connection keeps the port for a while: each has one of its own.
+    for (any, port) in [("0.0.0.0", 8422), ("::", 8424), ("::ffff:0.0.0.0", 8426)] {
+        let host = second(any, port)?.replace(&port.to_string(), "PORT");
+        within(100, &[A, A6], || {
+            let got = second(any, port + 1)?;
+            equal(any, got.replace(&(port + 1).to_string(), "PORT"), host)?;
+            Ok("")
+        })?;
+    }
+    Ok(())
+}
+
+/// ::ffff:0.0.0.0 is what 0.0.0.0 is, by a socket of IPv6.
+fn mapped_any() -> Outcome {
+    addresses()?;
+    let any = "::ffff:0.0.0.0";
+    let _server = server(100, &[A, A6], || {
+        greeter("mapped", at(any, 8420))?;
+        answerer("udp", at(any, 8420))
+    })?;
+    let mapped = |ip: &str| format!("::ffff:{ip}");
+    same(
+        "IPv4",
+        greeted_by(at(A, 8420)),
+        &format!("mapped {} {}", mapped(A), mapped(A)),
+    )?;
+    equal(
+        "IPv6",
+        connect_error(at(A6, 8420)),
+        Err(Errno::ECONNREFUSED),
+    )?;
+    same(
+        "udp",
+        ask(at(A, 8420)).map_err(words),
+        &format!("udp {} from {A}", mapped(A)),
+    )?;
+    within(100, &[A, A6], || {
+        let lo = mapped("127.0.0.1");
+        same(
+            "loopback",
+            greeted_by(at("127.0.0.1", 8420)),
+            &format!("mapped {lo} {lo}"),
+        )?;
+        equal(
+            "::1",
+            connect_error(at("::1", 8420)),
+            Err(Errno::ECONNREFUSED),
+        )?;
+        // The other half is free.
+        equal("::", listen_any(8420, 1).map(drop), Ok(()))?;
+        equal(
+            "both",
+            listen_any(8420, 0).map(drop),
+            Err(Errno::EADDRINUSE),
+        )?;
+        let listener = TcpListener::bind(at(any, 8421)).map_err(words)?;
+        let name = listener.local_addr().map_err(words)?;
+        equal("name", name, at(any, 8421))?;
+        let table = std::fs::read_to_string("/proc/net/tcp6").map_err(words)?;
+        let line = "0000000000000000FFFF000000000000:20E5 ";
+        ensure(&format!("{line} in\n{table}"), table.contains(line))?;
         Ok("")
     })
 }

@@ -9,6 +9,7 @@ pub const PRIVATE: Test = test("inet::loopback_is_private", 60, private);
 pub const SHOWN: Test = test("inet::loopback_looks_like_one", 60, shown);
 pub const UDP: Test = test("inet::loopback_of_udp", 60, udp);
 pub const NESTED: Test = test("inet::loopback_of_inner_contexts", 60, nested);
+pub const EVERY: Test = test("inet::loopback_has_all_addresses", 90, every);
 pub const NOT_TRANSPARENT: Test = test("inet::loopback_leaves_no_trace", 30, not_transparent);
 
 const LO: &str = "127.0.0.1";
@@ -30,9 +31,14 @@ fn private() -> Outcome {
             refused,
         )?;
         for other in ["127.0.1.2", "127.9.9.9", "127.255.255.1"] {
-            let got = connect_error(at(other, 8301));
-            equal(other, got, Err(Errno::ENETUNREACH))?;
+            equal(other, connect_error(at(other, 8301)), refused)?;
         }
+        let nowhere = "127.255.255.255";
+        equal(
+            nowhere,
+            connect_error(at(nowhere, 8301)),
+            Err(Errno::ENETUNREACH),
+        )?;
         Ok("")
     })?;
     // The same port in each, and the host's beside them.
@@ -164,6 +170,70 @@ fn nested() -> Outcome {
         })?;
         Ok("")
     })
+}
+
+/// All of 127.0.0.0/8 is there, privately; of those without a fixed place 126 at a time.
+fn every() -> Outcome {
+    addresses()?;
+    let name = |index: usize| format!("127.{}.{}.{}", index % 255 + 1, index * 7 % 256, index + 2);
+    let _host = Sitter::new(CONTEXT_ROOT, 0, || greeter("host", at(&name(0), 8313)))?;
+    let _other = server(101, &[B], || greeter("other", at(&name(1), 8311)))?;
+    within(100, &[A, A6], || {
+        greeter("any", at("0.0.0.0", 8310))?;
+        answerer("any", at("0.0.0.0", 8310))?;
+        for index in 0..100 {
+            let name = name(index);
+            greeter("own", at(&name, 8311))?;
+            let told = format!("own {name} {LO}");
+            same(&name, greeted_by(at(&name, 8311)), &told)?;
+            let told = format!("any {name} {LO}");
+            same(&name, greeted_by(at(&name, 8310)), &told)?;
+            let stream = TcpStream::connect(at(&name, 8311)).map_err(words)?;
+            equal("peer", stream.peer_addr().map_err(words)?, at(&name, 8311))?;
+        }
+        // What is bound to any answers from where routing says, as on the host.
+        let got = ask(at(&name(5), 8310)).map_err(words);
+        same("udp", got, &format!("any {LO} from {LO}"))?;
+        // As /proc has it: 127.2.7.3, port 8311.
+        let table = std::fs::read_to_string("/proc/net/tcp").map_err(words)?;
+        let line = " 0307027F:2077 ";
+        ensure(&format!("{line} in\n{table}"), table.contains(line))?;
+        equal(
+            "the host's",
+            connect_error(at(&name(0), 8313)),
+            Err(Errno::ECONNREFUSED),
+        )?;
+        let mapped = format!("::ffff:{}", name(6));
+        same(
+            &mapped,
+            greeted_by(at(&mapped, 8311)),
+            &format!("own {} {LO}", name(6)),
+        )?;
+        let mut held = Vec::new();
+        for index in 100..126 {
+            held.push(UdpSocket::bind(at(&name(index), 8312)).map_err(words)?);
+        }
+        let full = Err(Errno::ENOBUFS);
+        equal("bind", bind_error(at("127.200.0.1", 8312)), full)?;
+        equal("connect", connect_error(at("127.200.0.1", 8312)), full)?;
+        equal("fixed", bind_error(at("127.0.0.99", 8312)), Ok(()))?;
+        drop(held);
+        // Those that nobody uses any more are free again a little later.
+        std::thread::sleep(Duration::from_secs(4));
+        equal("afterwards", bind_error(at("127.200.0.1", 8312)), Ok(()))?;
+        same(
+            &name(7),
+            greeted_by(at(&name(7), 8311)),
+            &format!("own {} {LO}", name(7)),
+        )?;
+        Ok("")
+    })?;
+    // The host has its own of these.
+    equal(
+        "other",
+        connect_error(at(&name(1), 8311)),
+        Err(Errno::ECONNREFUSED),
+    )
 }
 
 /// In the kernel the source of such a socket is one that is not checked: the program does not see that,

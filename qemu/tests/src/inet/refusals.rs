@@ -3,10 +3,11 @@
 //! What is refused: sockets that no rule knows, options that reach further, sockets from elsewhere.
 
 use super::*;
-use crate::{syscalls, test};
+use crate::{fixture::ensure, meanwhile::Changing, syscalls, test};
 
 pub const PROTOCOLS: Test = test("inet::other_protocols_are_refused", 30, protocols);
 pub const OPTIONS: Test = test("inet::options_that_reach_further", 30, options);
+pub const CHANGED_MEANWHILE: Test = test("inet::options_changed_meanwhile", 120, changed_meanwhile);
 pub const MADE_BEFORE: Test = test("inet::sockets_made_before", 30, made_before);
 pub const PASSED: Test = test("inet::sockets_passed_in", 30, passed);
 
@@ -106,10 +107,94 @@ fn options() -> Outcome {
         equal("one that is not", name, Err(Errno::ENODEV))?;
         let index = set(&six, libc::SOL_SOCKET, SO_BINDTOIFINDEX, &far.to_ne_bytes());
         equal("by number", index, Err(Errno::ENODEV))?;
+        // struct in6_pktinfo: no address, and the device.
+        let mut info = [0u8; 20];
+        info[16..].copy_from_slice(&far.to_ne_bytes());
+        let info = set(&six, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
+        equal("as the way out", info, Err(Errno::ENODEV))?;
         let on = set(&six, libc::SOL_SOCKET, libc::SO_KEEPALIVE, &on);
         equal("other options are as ever", on, Ok(()))?;
+        equal("a flow label", flow_label(&six, false), Ok(()))?;
+        equal("by another way", flow_label(&six, true), refused)?;
+        Ok("")
+    })?;
+    let six = tcp_socket(true).map_err(words)?;
+    equal("a label of the host", flow_label(&six, true), Ok(()))
+}
+
+/// Options that name a device, whose value another thread changes between what the module reads and what the kernel
+/// reads.
+fn changed_meanwhile() -> Outcome {
+    const IP_UNICAST_IF: i32 = 50;
+    const IPV6_UNICAST_IF: i32 = 76;
+    addresses()?;
+    Command::new("/bin/ip")
+        .args(["link", "add", "vsfar", "type", "dummy"])
+        .output()
+        .map_err(words)?;
+    let far = nix::net::if_::if_nametoindex("vsfar").map_err(words)?;
+    let lo = nix::net::if_::if_nametoindex("lo").map_err(words)?;
+    let by_name = (libc::SOL_SOCKET, libc::SO_BINDTODEVICE);
+    let by_number = [
+        (libc::SOL_SOCKET, SO_BINDTOIFINDEX),
+        (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_IF),
+    ];
+    let by_swapped_number = [
+        (libc::IPPROTO_IP, IP_UNICAST_IF),
+        (libc::IPPROTO_IPV6, IPV6_UNICAST_IF),
+    ];
+    let number = |index: u32| index.to_ne_bytes().to_vec();
+    let swapped = |index: u32| index.to_be_bytes().to_vec();
+    let mut options = vec![(by_name, b"lo".to_vec(), b"vsfar".to_vec())];
+    options.extend(by_number.map(|option| (option, number(lo), number(far))));
+    options.extend(by_swapped_number.map(|option| (option, swapped(lo), swapped(far))));
+    within(100, &[A, A6], || {
+        for ((level, name), allowed, refused) in &options {
+            let socket = UdpSocket::bind(at("::", 0)).map_err(words)?;
+            let call = |number: i64, value: usize, length: usize| {
+                let fd = socket.as_raw_fd() as usize;
+                let arguments = [fd, *level as usize, *name as usize, value, length, 0];
+                syscalls::syscall(number, arguments)
+            };
+            let length = if allowed.len() == 4 { 4 } else { 16 };
+            Changing::between(allowed, refused).for_a_while(Duration::from_secs(1), |value| {
+                if call(libc::SYS_setsockopt, value.address(), length).is_err() {
+                    return Ok(());
+                }
+                let mut got = [0u8; 16];
+                let mut size = length as u32;
+                let place = std::ptr::from_mut(&mut size) as usize;
+                call(libc::SYS_getsockopt, got.as_mut_ptr() as usize, place).map_err(words)?;
+                ensure(
+                    &format!("option {name} of {level} is {got:?}"),
+                    !got.starts_with(refused),
+                )
+            })?;
+        }
         Ok("")
     })
+}
+
+/// Takes a flow label, and with it all its packets a routing header of type 2 if wanted: to the host's ::1.
+fn flow_label(socket: &OwnedFd, routed: bool) -> Result<(), Errno> {
+    const IPV6_FLOWLABEL_MGR: i32 = 32;
+    const IPV6_RTHDR: u32 = 57;
+    // struct in6_flowlabel_req: the label's destination, no label, IPV6_FL_A_GET, IPV6_FL_S_EXCL, IPV6_FL_F_CREATE.
+    let mut request = vec![0u8; 32];
+    request[..16].copy_from_slice(&std::net::Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1).octets());
+    request[21] = 1;
+    request[22] = 1;
+    // The length of a control message, its level and kind, and the header.
+    let mut header = vec![0u8; 24];
+    header[..4].copy_from_slice(&[0, 2, 2, 1]);
+    header[23] = 1;
+    if routed {
+        request.extend((16 + header.len() as u64).to_ne_bytes());
+        request.extend((libc::IPPROTO_IPV6 as u32).to_ne_bytes());
+        request.extend(IPV6_RTHDR.to_ne_bytes());
+        request.extend(header);
+    }
+    syscalls::set_option(socket, libc::IPPROTO_IPV6, IPV6_FLOWLABEL_MGR, &request)
 }
 
 /// A socket from before keeps what it has; without anything it is like a new one.

@@ -20,7 +20,10 @@ fn bind_addresses() -> Outcome {
             for own in [A, C, "127.0.0.1", "0.0.0.0"] {
                 equal(own, bind_error(at(own, 8001)), Ok(()))?;
             }
-            for foreign in [HOST, B, "127.1.0.1", "127.255.0.1", "192.0.2.1"] {
+            for private in ["127.1.0.1", "127.255.0.1"] {
+                equal(private, bind_error(at(private, 8001)), Ok(()))?;
+            }
+            for foreign in [HOST, B, "127.255.255.255", "192.0.2.1"] {
                 equal(foreign, bind_error(at(foreign, 8001)), away)?;
             }
             equal("port 0", bind_error(at("0.0.0.0", 0)), Ok(()))?;
@@ -183,18 +186,11 @@ fn many() -> Outcome {
     const COUNT: i32 = 1000;
     let flush = Flush("10.79.0.0/16");
     let name = |index: i32| format!("10.79.{}.{}", index / 250, index % 250 + 1);
-    for index in 0..COUNT {
-        Command::new("/bin/ip")
-            .args([
-                "address",
-                "add",
-                &format!("{}/32", name(index)),
-                "dev",
-                "lo",
-            ])
-            .output()
-            .map_err(words)?;
-    }
+    // At lo, all addresses of a prefix are the host's.
+    Command::new("/bin/ip")
+        .args(["address", "add", "10.79.0.0/16", "dev", "lo"])
+        .output()
+        .map_err(words)?;
     let mut servers = Vec::new();
     for index in 0..COUNT {
         let own = name(index);

@@ -3,7 +3,7 @@
 //! UDP, and ping.
 
 use super::*;
-use crate::{syscalls, test};
+use crate::{fixture::ensure, syscalls, test};
 use nix::sys::socket::{
     recvmsg, sendmsg, ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn,
 };
@@ -12,6 +12,9 @@ use std::io::{IoSlice, IoSliceMut};
 pub const ANY: Test = test("inet::udp_any_is_all_own_addresses", 60, any);
 pub const CONNECTED: Test = test("inet::udp_connected", 60, connected);
 pub const PKTINFO: Test = test("inet::udp_source_by_message", 60, pktinfo);
+pub const DISCONNECTED: Test = test("inet::udp_disconnected_and_bound_anew", 60, disconnected);
+pub const BOUND_BY_THE_KERNEL: Test =
+    test("inet::udp_bound_by_the_kernel", 60, bound_by_the_kernel);
 pub const PING: Test = test("inet::ping_without_privilege", 60, ping);
 
 fn any() -> Outcome {
@@ -255,6 +258,123 @@ fn ping() -> Outcome {
             let (length, from) = socket.recv_from(&mut room).map_err(words)?;
             equal("reply", (room[0], length), (0, echo.len()))?;
             equal("from", from.ip().to_string().as_str(), dest)?;
+        }
+        Ok("")
+    })
+}
+
+/// A socket that the kernel has bound when it sent loses its port when it is disconnected. What it is bound to then is
+/// all that it receives at, and all that it keeps from others.
+fn disconnected() -> Outcome {
+    addresses()?;
+    within(100, &[A, B], || {
+        let fd = nix::sys::socket::socket(
+            AddressFamily::Inet,
+            SockType::Datagram,
+            SockFlag::SOCK_NONBLOCK,
+            None,
+        )
+        .map_err(words)?;
+        let socket = UdpSocket::from(fd);
+        socket.send_to(b"?", at(A, 8199)).map_err(words)?;
+        let chosen = socket.local_addr().map_err(words)?;
+        equal("the kernel has bound it", chosen.port() != 0, true)?;
+        socket.connect(at(A, 8199)).map_err(words)?;
+        let nobody = [0u8; 16];
+        let fd = socket.as_raw_fd() as usize;
+        let arguments = [fd, nobody.as_ptr() as usize, 16, 0, 0, 0];
+        syscalls::syscall(libc::SYS_connect, arguments).map_err(words)?;
+        equal(
+            "the port is lost",
+            socket.local_addr().map_err(words)?,
+            at("0.0.0.0", 0),
+        )?;
+        bind(socket.as_raw_fd(), &SockaddrStorage::from(at(A, 8198))).map_err(words)?;
+        equal("its name", socket.local_addr().map_err(words)?, at(A, 8198))?;
+        // The other address is free for others.
+        let other = UdpSocket::bind(at(B, 8198)).map_err(words)?;
+        other.set_nonblocking(true).map_err(words)?;
+        let sender = UdpSocket::bind(at("0.0.0.0", 0)).map_err(words)?;
+        for (to, gets, gets_not) in [(A, &socket, &other), (B, &other, &socket)] {
+            // What the peer has refused may be reported first.
+            let _ = gets.recv(&mut [0; 4]);
+            let _ = gets_not.recv(&mut [0; 4]);
+            sender.send_to(b"!", at(to, 8198)).map_err(words)?;
+            equal(to, gets.recv(&mut [0; 4]).map_err(words)?, 1)?;
+            equal(to, errno(gets_not.recv(&mut [0; 4])), Err(Errno::EAGAIN))?;
+        }
+        drop(other);
+        let sender = UdpSocket::bind(at(B, 0)).map_err(words)?;
+        sender.connect(at(B, 8198)).map_err(words)?;
+        sender.send(b"!").map_err(words)?;
+        equal(
+            "nobody",
+            errno(sender.recv(&mut [0; 4])),
+            Err(Errno::ECONNREFUSED),
+        )?;
+        equal(
+            "nothing",
+            errno(socket.recv(&mut [0; 4])),
+            Err(Errno::EAGAIN),
+        )?;
+        Ok("")
+    })
+}
+
+/// Whether a socket gets what is sent to its port at an address.
+fn receives_at(socket: &UdpSocket, address: &str) -> Result<bool, String> {
+    let port = socket.local_addr().map_err(words)?.port();
+    if port == 0 {
+        return Ok(false);
+    }
+    let any = if address.contains(':') {
+        "::"
+    } else {
+        "0.0.0.0"
+    };
+    let sender = UdpSocket::bind(at(any, 0)).map_err(words)?;
+    sender.send_to(b"!", at(address, port)).map_err(words)?;
+    // It comes at once, by the loopback device, or not at all.
+    Ok(socket.recv(&mut [0; 4]).is_ok())
+}
+
+/// Calls that fail, and for which the kernel binds a socket before it sees that: not to the host's addresses.
+fn bound_by_the_kernel() -> Outcome {
+    addresses()?;
+    within(100, &[A, A6], || {
+        for (family, own, foreign) in [(libc::AF_INET, A, HOST), (libc::AF_INET6, A6, HOST6)] {
+            for call in 0..4 {
+                let kind = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK;
+                let arguments = [family as usize, kind as usize, 0, 0, 0, 0];
+                let fd = syscalls::syscall(libc::SYS_socket, arguments).map_err(words)?;
+                let socket = UdpSocket::from(syscalls::own(fd as i32));
+                let fd = socket.as_raw_fd() as usize;
+                let text = b"?".as_ptr() as usize;
+                // An address that is too short, and one of another family.
+                let name = [if call == 2 { family as u16 } else { 77 }; 8];
+                let name = name.as_ptr() as usize;
+                let got = match call {
+                    0 => syscalls::syscall(libc::SYS_sendto, [fd, text, 1, 0, 0, 0]),
+                    1 => syscalls::syscall(libc::SYS_write, [fd, text, 1, 0, 0, 0]),
+                    2 => syscalls::syscall(libc::SYS_connect, [fd, name, 8, 0, 0, 0]),
+                    _ => syscalls::syscall(libc::SYS_connect, [fd, name, 16, 0, 0, 0]),
+                };
+                let what = format!("family {family}, call {call}");
+                if call < 2 {
+                    equal(&what, got, Err(Errno::EDESTADDRREQ))?;
+                } else {
+                    ensure(&format!("{what}: {got:?}"), got.is_err())?;
+                }
+                let has_port = socket.local_addr().map_err(words)?.port() != 0;
+                equal(&what, receives_at(&socket, own)?, has_port)?;
+                for foreign in [foreign, HOST] {
+                    equal(
+                        &format!("{what}, {foreign}"),
+                        receives_at(&socket, foreign)?,
+                        false,
+                    )?;
+                }
+            }
         }
         Ok("")
     })

@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! busybox's init without the commands around it: a thousand times, and against those who would break it.
+//! busybox's init without the commands around it: many times, and against those who would break it.
 
 use super::*;
 use nix::sys::resource::{setrlimit, Resource};
 use std::os::unix::fs::PermissionsExt;
 
-pub const CYCLES: Test = test("init::thousand_cycles", 900, cycles);
+pub const CYCLES: Test = test("init::cycles", 300, || cycles(2));
+pub const THOUSAND_CYCLES: Test = test("soak::init_cycles", 900, || cycles(25));
 pub const FORK_BOMB: Test = test("init::fork_bomb", 900, fork_bomb);
 pub const SIGKILL_STORM: Test = test("init::sigkill_storm", 900, storm);
 
 /// So many at once, as an end takes two seconds that busybox sleeps.
 const AT_ONCE: usize = 40;
-
-const ROUNDS: usize = 25;
 
 /// An init with a console.
 pub struct Guest {
@@ -161,12 +160,12 @@ const INITTAB: &str = "::sysinit:/etc/init.d/rcS\n\
                        ::respawn:/sbin/getty 38400 console\n\
                        ::shutdown:/bin/echo going down\n";
 
-/// A thousand starts and clean ends.
-fn cycles() -> Outcome {
+/// Starts and clean ends, in rounds of [`AT_ONCE`].
+fn cycles(rounds: usize) -> Outcome {
     with_vservers(|| {
         let root = furnished(INITTAB)?;
         let mut before = None;
-        for round in 0..=ROUNDS {
+        for round in 0..=rounds {
             // The first round makes what is made once: slabs of the kernel, names of the page cache.
             let count = if round == 0 { 1 } else { AT_ONCE };
             let mut guests = Vec::new();
@@ -191,7 +190,7 @@ fn cycles() -> Outcome {
                 None => before.insert(Machine::now()?),
                 Some(before) => before,
             };
-            if round == ROUNDS {
+            if round == rounds {
                 machine.until_again()?;
             }
         }

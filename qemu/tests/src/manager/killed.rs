@@ -15,24 +15,31 @@ pub const KEEPER: Test = test("manager::killed_keeper", 600, keeper);
 /// So many points in the time of a start, and as many in that of a stop.
 const POINTS: u32 = 16;
 
-/// Kills the keeper of a vserver; whether there was one.
-pub fn kill_keeper(name: &str) -> Result<bool, String> {
+/// The keeper of a vserver, if there is one.
+pub fn keeper_of(name: &str) -> Result<Option<i32>, String> {
     for entry in fs::read_dir("/proc").map_err(words)?.flatten() {
         let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let words: Vec<&[u8]> = command.split(|byte| *byte == 0).collect();
         if words.get(1) == Some(&&b"--internal-keeper"[..])
             && words.get(2) == Some(&name.as_bytes())
         {
-            let pid = entry.file_name().to_string_lossy().into_owned();
-            let (code, _) = run(&["kill", "-9", &pid])?;
-            // It is gone when nobody has its lock any more.
-            until("the keeper is gone", || {
-                Ok(!Path::new("/proc").join(&pid).join("exe").exists())
-            })?;
-            return Ok(code == 0);
+            return Ok(entry.file_name().to_string_lossy().parse().ok());
         }
     }
-    Ok(false)
+    Ok(None)
+}
+
+/// Kills the keeper of a vserver; whether there was one.
+pub fn kill_keeper(name: &str) -> Result<bool, String> {
+    let Some(pid) = keeper_of(name)?.map(|pid| pid.to_string()) else {
+        return Ok(false);
+    };
+    let (code, _) = run(&["kill", "-9", &pid])?;
+    // It is gone when nobody has its lock any more.
+    until("the keeper is gone", || {
+        Ok(!Path::new("/proc").join(&pid).join("exe").exists())
+    })?;
+    Ok(code == 0)
 }
 
 /// What `status` says has to be what there is.

@@ -180,6 +180,9 @@ fn info() -> Outcome {
         }
         ensure(text, text.contains("contexts      1 alive, at most "))?;
     }
+    run("vserver info --hooks")?.good()?;
+    run_as(USER, "vserver info --hooks")?
+        .complained(4, &["cannot list the hooks", "as root in context 0"])?;
     run("vserver info --bogus")?.misused("--bogus")
 }
 

@@ -12,6 +12,8 @@ use nix::{
 use std::{
     io::IoSliceMut,
     net::{Ipv4Addr, Ipv6Addr},
+    sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed},
+    time::Instant,
 };
 
 const PORT: u16 = 7010;
@@ -268,6 +270,75 @@ pub fn groups() -> Outcome {
         texts,
         vec![String::new(), "ff15::7:8:9".to_string()],
     )
+}
+
+/// While a socket joins and leaves groups and is closed, another thread changes an option that the kernel notes in the same
+/// word as the module's marks, without atomics; and the peer sends all the while. Nobody who was closed gets anything.
+pub fn options_change() -> Outcome {
+    const TIME: Duration = Duration::from_secs(3);
+    let (_peer, ask) = speaker()?;
+    let member: Make = || {
+        let open = AtomicI32::new(-1);
+        let done = AtomicBool::new(false);
+        let device = A.parse().map_err(words)?;
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                while !done.load(Relaxed) {
+                    for on in [1, 0] {
+                        let fd = open.load(Relaxed);
+                        let _ = set_option(&fd, libc::SOL_SOCKET, libc::SO_BROADCAST, &[on]);
+                    }
+                }
+            });
+            let start = Instant::now();
+            let mut outcome = Ok(());
+            let mut rounds = 0;
+            while outcome.is_ok() && start.elapsed() < TIME {
+                // The other thread still has the one before for a moment.
+                let Ok(socket) = any() else { continue };
+                outcome = (|| {
+                    open.store(socket.as_raw_fd(), Relaxed);
+                    for _ in 0..10 {
+                        socket.join_multicast_v4(&GROUP, &device).map_err(words)?;
+                        socket.leave_multicast_v4(&GROUP, &device).map_err(words)?;
+                    }
+                    rounds += 1;
+                    socket.join_multicast_v4(&GROUP, &device).map_err(words)
+                })();
+                open.store(-1, Relaxed);
+            }
+            done.store(true, Relaxed);
+            outcome.and(ensure("some rounds", rounds > 10))
+        })?;
+        Ok(Vec::new())
+    };
+    let speaks = AtomicBool::new(true);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while speaks.load(Relaxed) {
+                let _ = nix::unistd::write(&ask, b"!");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let listener = Listener::new(100, &[A], [0; 4], member);
+        speaks.store(false, Relaxed);
+        listener.map(drop)
+    })?;
+    // Another one is as if there had been none. It may come in the middle of a round that was asked for before.
+    let plain: Make = || {
+        let socket = any()?;
+        let device = A.parse().map_err(words)?;
+        socket.join_multicast_v4(&GROUP, &device).map_err(words)?;
+        Ok(vec![socket])
+    };
+    for _ in 0..20 {
+        let listener = Listener::new(100, &[A], [0; 4], plain)?;
+        nix::unistd::write(&ask, b"!").map_err(words)?;
+        if listener.heard()?.contains("239.7.8.9") {
+            return Ok(());
+        }
+    }
+    Err("nothing comes to a member any more".to_string())
 }
 
 fn join_v6(socket: &impl AsRawFd) -> Result<(), Errno> {

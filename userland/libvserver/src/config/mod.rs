@@ -10,6 +10,7 @@ mod read;
 mod values;
 mod variables;
 
+pub use crate::fault::config::Fault;
 pub use fstab::Kind as MountKind;
 pub use fstab::Mount;
 pub use limits::Limit;
@@ -24,7 +25,6 @@ pub use variables::VARIABLES;
 use crate::{Address, CapabilitySet, Flags};
 use caps::Capability;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,31 +34,6 @@ pub const DIRECTORY: &str = "/etc/vservers";
 
 /// What holds for all vservers that do not say otherwise.
 pub const DEFAULTS: &str = "/etc/vservers.conf";
-
-/// What is wrong with a configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The file.
-    pub file: String,
-    /// The line, from 1; 0: the file as a whole.
-    pub line: usize,
-    /// The column in characters, from 1; 0: the line as a whole.
-    pub column: usize,
-    /// What is wrong, and what would be right.
-    pub what: String,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file)?;
-        for place in [self.line, self.column] {
-            if place > 0 {
-                write!(f, ":{place}")?;
-            }
-        }
-        write!(f, ": {}", self.what)
-    }
-}
 
 /// One address of IPROOT.
 #[derive(Clone, Debug, PartialEq, Eq)]

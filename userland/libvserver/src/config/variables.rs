@@ -83,7 +83,7 @@ pub const VARIABLES: [Variable; 20] = [
         name: "S_NICE",
         value: "-20 to 19",
         default: "",
-        help: "The nice value of its processes. Without it, that of who starts it.",
+        help: "The nice value of its processes. Without it, 0.",
         shared: true,
     },
     Variable {
@@ -98,7 +98,7 @@ pub const VARIABLES: [Variable; 20] = [
         name: "ULIMIT",
         value: "[-H] [-S] -LETTER NUMBER ...",
         default: "",
-        help: "Resource limits, as for a shell's ulimit: -H -u 1000. Without it, those of who starts it.",
+        help: "Resource limits, as for a shell's ulimit: -H -u 1000. Without it, those that the kernel begins with.",
         shared: true,
     },
     Variable {

@@ -4,7 +4,7 @@
 //! very code that the module has.
 
 use crate::Ipv4root;
-use vserver_policy::address::{may_be_broadcast, sort, Ip, Range, Set};
+use vserver_policy::address::{may_be_broadcast, sort, Ip, Names, Range, Set};
 use vserver_policy::enter::{decide, Caller, Decision};
 use vserver_policy::{caps, limits, visibility};
 use vserver_uapi as uapi;
@@ -58,8 +58,14 @@ pub(super) fn check(bytes: &[u8]) {
     let _ = limits::may_nest(info.tasks);
     let ceiling = caps::ceiling(info.caps_dropped, info.created_ns);
     assert_eq!(ceiling & (info.caps_dropped | info.created_ns), ceiling);
-    let _ = visibility::visible(info.context, info.outer);
-    let _ = visibility::touch(info.context, info.outer);
+    let party = |context| visibility::Party {
+        context,
+        arrival: info.created_ns % 3,
+        exceeds: info.state & 1 == 1,
+    };
+    let (one, other) = (party(info.context), party(info.outer));
+    let allowed = visibility::touch(one, other) == visibility::Touch::Allowed;
+    assert!(!allowed || visibility::visible(one, other));
 }
 
 fn entering(asked: uapi::Enter, bits: u8) {
@@ -72,6 +78,7 @@ fn entering(asked: uapi::Enter, bits: u8) {
         entangled: bit(2),
         traced: bit(3),
         init: bit(4),
+        decides: bit(5),
     };
     if let Ok(Decision::Numbered { context, .. }) = decide(caller, asked.context, asked.flags) {
         assert!((0..=uapi::CONTEXT_MAX).contains(&context));
@@ -86,10 +93,12 @@ fn addresses(list: &[uapi::Address], answer: &uapi::Addresses) {
     let mut ranges: Vec<Range> = list.iter().filter_map(Range::new).collect();
     sort(&mut ranges);
     let broadcast = u32::from_be_bytes(answer.broadcast);
+    let names = Names::new();
     let set = Set {
         ranges: &ranges,
         broadcast,
         loopback: answer.count as u16,
+        names: &names,
     };
     let _ = may_be_broadcast(broadcast);
     assert!(set.covers(&ranges, broadcast));

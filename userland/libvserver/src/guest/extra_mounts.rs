@@ -3,12 +3,14 @@
 //! What the configuration of a vserver has mounted for it besides what every one gets.
 
 use super::{fault, path, Guest};
+use crate::beneath::Scope;
 use crate::config::{self, MountKind};
 use crate::Result;
 use nix::errno::Errno;
-use nix::fcntl::{openat2, OFlag, OpenHow, ResolveFlag, AT_FDCWD};
+use nix::fcntl::{openat2, OFlag, OpenHow, AT_FDCWD};
 use nix::mount::{mount, MsFlags};
 use nix::sys::stat::{fstat, mknodat, Mode, SFlag};
+use rustix::fs::OFlags;
 use std::os::fd::OwnedFd;
 
 impl Guest {
@@ -86,10 +88,7 @@ impl Guest {
 
     /// What is at a path, no link followed.
     fn anything(&self, target: &str) -> nix::Result<OwnedFd> {
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
-            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-        openat2(&self.root, target, how)
+        self.at(target, OFlags::PATH | OFlags::NOFOLLOW, Scope::NoLinks)
     }
 
     /// A directory to mount on; all on the way to it are made when they are missing.

@@ -8,36 +8,18 @@
 mod extra_mounts;
 mod prepare;
 
+pub use crate::fault::guest::Fault;
+
+use crate::beneath::{self, Scope};
 use crate::{Error, Result};
 use nix::errno::Errno;
 use nix::fcntl::{openat2, OFlag, OpenHow, ResolveFlag, AT_FDCWD};
-use std::fmt;
+use rustix::fs::OFlags;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-
-/// What could not be prepared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// What was done.
-    pub what: String,
-    /// Why it failed.
-    pub errno: Errno,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reason = match self.errno {
-            Errno::ELOOP => "it is a symbolic link, which could lead out",
-            Errno::ENOTDIR => "it is not a directory",
-            Errno::EISDIR => "it is a directory",
-            errno => errno.desc(),
-        };
-        write!(f, "cannot {}: {reason}", self.what)
-    }
-}
 
 /// No file that is read from a guest is larger.
 const READ_MAX: u64 = 1 << 20;
@@ -59,12 +41,14 @@ impl Guest {
         Ok(Self { root })
     }
 
+    /// What is at a path inside.
+    fn at(&self, path: &str, flags: OFlags, scope: Scope) -> nix::Result<OwnedFd> {
+        beneath::open(&self.root, Path::new(path), flags, scope).map_err(beneath::errno)
+    }
+
     /// A directory inside, without following a link.
     fn directory(&self, path: &str) -> Result<OwnedFd> {
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-        openat2(&self.root, path, how)
+        self.at(path, OFlags::PATH | OFlags::DIRECTORY, Scope::NoLinks)
             .map_err(|errno| fault(format!("use the guest's /{path}"), errno).into())
     }
 
@@ -88,10 +72,9 @@ impl Guest {
 
     /// What is at a path inside, links followed; not opened.
     fn find(&self, path: &str) -> Option<File> {
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        openat2(&self.root, path, how).ok().map(File::from)
+        self.at(path, OFlags::PATH, Scope::AsRoot)
+            .ok()
+            .map(File::from)
     }
 
     /// What a path is inside, links followed.
@@ -111,19 +94,16 @@ impl Guest {
 
     /// Where a symbolic link points to, as it stands there; `None` when it is none.
     pub fn link(&self, path: &str) -> Option<String> {
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let link = openat2(&self.root, path, how).ok()?;
+        let link = self
+            .at(path, OFlags::PATH | OFlags::NOFOLLOW, Scope::AsRoot)
+            .ok()?;
         nix::fcntl::readlinkat(&link, "").ok()?.into_string().ok()
     }
 
     /// The names in a directory inside, at most a thousand.
     pub fn names(&self, path: &str) -> Vec<String> {
-        let how = OpenHow::new()
-            .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let Ok(directory) = openat2(&self.root, path, how) else {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
+        let Ok(directory) = self.at(path, flags, Scope::AsRoot) else {
             return Vec::new();
         };
         let Ok(mut entries) = nix::dir::Dir::from_fd(directory) else {

@@ -4,34 +4,19 @@
 
 use super::{fault, path, Guest};
 use crate::config;
+use crate::dev_nodes::{LINKS, NODES};
 use crate::Result;
 use nix::errno::Errno;
 use nix::fcntl::{openat2, OFlag, OpenHow};
 use nix::mount::{mount, MsFlags};
 use nix::sched::{unshare, CloneFlags};
-use nix::sys::stat::{makedev, mkdirat, mknodat, Mode, SFlag};
+use nix::sys::stat::{mkdirat, mknodat, Mode, SFlag};
 use nix::unistd::symlinkat;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// Devices that everybody may have: name, major, minor.
-const DEVICES: [(&str, u64, u64); 6] = [
-    ("null", 1, 3),
-    ("zero", 1, 5),
-    ("full", 1, 7),
-    ("random", 1, 8),
-    ("urandom", 1, 9),
-    ("tty", 5, 0),
-];
-
-/// Links in /dev.
-const LINKS: [(&str, &str); 5] = [
-    ("ptmx", "pts/ptmx"),
-    ("fd", "/proc/self/fd"),
-    ("stdin", "/proc/self/fd/0"),
-    ("stdout", "/proc/self/fd/1"),
-    ("stderr", "/proc/self/fd/2"),
-];
+/// The guest's own devpts makes its terminals.
+const PTMX: (&str, &str) = ("ptmx", "pts/ptmx");
 
 /// What a file system is mounted with.
 struct Mount {
@@ -123,15 +108,14 @@ impl Guest {
         let dev = self.directory("dev")?;
         let everybody = Mode::from_bits_truncate(0o666);
         let umask = nix::sys::stat::umask(Mode::empty());
-        let made = DEVICES
+        let made = NODES
             .iter()
-            .try_for_each(|(name, major, minor)| {
-                let number = makedev(*major, *minor);
-                mknodat(&dev, *name, SFlag::S_IFCHR, everybody, number)
-                    .map_err(|errno| fault(format!("make /dev/{name}"), errno))
+            .try_for_each(|node| {
+                mknodat(&dev, node.name, SFlag::S_IFCHR, everybody, node.number())
+                    .map_err(|errno| fault(format!("make /dev/{}", node.name), errno))
             })
             .and_then(|()| {
-                LINKS.iter().try_for_each(|(name, target)| {
+                [PTMX].iter().chain(&LINKS).try_for_each(|(name, target)| {
                     symlinkat(*target, &dev, *name)
                         .map_err(|errno| fault(format!("make /dev/{name}"), errno))
                 })
@@ -302,7 +286,8 @@ mod tests {
             for directory in ["/proc/self", "/dev/shm", "/run/lock"] {
                 assert!(guest.exists(directory), "{directory}");
             }
-            for (name, ..) in DEVICES {
+            for node in NODES {
+                let name = node.name;
                 let kind = guest.kind(&format!("/dev/{name}")).unwrap().file_type();
                 assert!(kind.is_char_device(), "{name}");
             }

@@ -5,7 +5,8 @@
 use super::folder::Folder;
 use super::places::make_devices;
 use super::Fault;
-use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid};
+use crate::beneath::{self, Scope};
+use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -197,27 +198,12 @@ pub fn system_name(root: &Folder) -> Option<String> {
 impl Folder {
     /// Whether there is something at a path, links followed inside.
     fn has(&self, path: &str) -> bool {
-        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        fs::openat2(
-            self,
-            path,
-            OFlags::PATH | OFlags::CLOEXEC,
-            Mode::empty(),
-            inside,
-        )
-        .is_ok()
+        beneath::open(self, Path::new(path), OFlags::PATH, Scope::AsRoot).is_ok()
     }
 
     /// The content of a regular file, links followed inside.
     pub fn content(&self, path: &str) -> Option<Vec<u8>> {
-        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let place = fs::openat2(
-            self,
-            path,
-            OFlags::PATH | OFlags::CLOEXEC,
-            Mode::empty(),
-            inside,
-        );
+        let place = beneath::open(self, Path::new(path), OFlags::PATH, Scope::AsRoot);
         let place = File::from(place.ok()?);
         if !place.metadata().ok()?.is_file() {
             return None;

@@ -3,7 +3,8 @@
 //! A directory by its descriptor, and what is done to one name in it.
 
 use super::Fault;
-use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use crate::beneath::{self, Scope};
+use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -55,42 +56,19 @@ impl Folder {
 
     /// A directory in it on which nothing is mounted, by one name.
     pub(super) fn child_here(&self, name: &OsStr) -> rustix::io::Result<Self> {
-        let how = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
-        fs::openat2(self, name, DIRECTORY, Mode::empty(), how).map(|descriptor| Self { descriptor })
+        beneath::open(self, Path::new(name), DIRECTORY, Scope::OneMount)
+            .map(|descriptor| Self { descriptor })
     }
 
     /// A directory beneath it, links followed as if it were the root.
     pub(super) fn inside(&self, path: &Path) -> rustix::io::Result<Self> {
-        let path = if path.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            path
-        };
-        fs::openat2(
-            self,
-            path,
-            DIRECTORY.difference(OFlags::NOFOLLOW),
-            Mode::empty(),
-            ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-        )
-        .map(|descriptor| Self { descriptor })
+        let flags = DIRECTORY.difference(OFlags::NOFOLLOW);
+        beneath::open(self, path, flags, Scope::AsRoot).map(|descriptor| Self { descriptor })
     }
 
     /// A directory beneath it that no link leads to.
     pub(super) fn strictly(&self, path: &Path) -> rustix::io::Result<Self> {
-        let path = if path.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            path
-        };
-        fs::openat2(
-            self,
-            path,
-            DIRECTORY,
-            Mode::empty(),
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
-        )
-        .map(|descriptor| Self { descriptor })
+        beneath::open(self, path, DIRECTORY, Scope::NoLinks).map(|descriptor| Self { descriptor })
     }
 
     /// A regular file in it to be read, by one name. Nothing is waited for, no device is opened: it must still be what

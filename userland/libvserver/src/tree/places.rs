@@ -4,36 +4,21 @@
 
 use super::folder::Folder;
 use super::Fault;
+use crate::dev_nodes::{Node, LINKS, NODES, PTMX};
 use rustix::fs::{self, FileType, Mode};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// The devices with their numbers, for everybody to read and write.
-const DEVICES: [(&str, u32, u32); 7] = [
-    ("null", 1, 3),
-    ("zero", 1, 5),
-    ("full", 1, 7),
-    ("random", 1, 8),
-    ("urandom", 1, 9),
-    ("tty", 5, 0),
-    ("ptmx", 5, 2),
-];
-
-/// Links that programs expect there.
-const LINKS: [(&str, &str); 4] = [
-    ("fd", "/proc/self/fd"),
-    ("stdin", "/proc/self/fd/0"),
-    ("stdout", "/proc/self/fd/1"),
-    ("stderr", "/proc/self/fd/2"),
-];
+/// The devices that a tree on disk may have.
+fn nodes() -> impl Iterator<Item = Node> {
+    NODES.into_iter().chain([PTMX])
+}
 
 /// Whether a vserver may have this device at this place.
 pub fn is_allowed_device(path: &Path, kind: FileType, device: u64) -> bool {
     kind == FileType::CharacterDevice
-        && DEVICES.iter().any(|(name, major, minor)| {
-            path == Path::new("dev").join(name) && fs::makedev(*major, *minor) == device
-        })
+        && nodes().any(|node| path == Path::new("dev").join(node.name) && node.number() == device)
 }
 
 /// Makes the directory `/dev` of a tree with the few devices that a vserver has. What is there in the place of one is
@@ -62,9 +47,10 @@ pub fn make_devices(root: &Folder) -> Result<u64, Fault> {
         }
     }
     let mut made = 0;
-    for (name, major, minor) in DEVICES {
+    for node in nodes() {
+        let name = node.name;
         let error = failed(&format!("dev/{name}"));
-        let number = fs::makedev(major, minor);
+        let number = node.number();
         match dev.stat(OsStr::new(name)) {
             Ok(seen)
                 if FileType::from_raw_mode(seen.st_mode) == FileType::CharacterDevice

@@ -3,10 +3,11 @@
 //! `capchroot`: run a command in another root directory, which it cannot leave by the same way.
 
 use super::Verb;
+use crate::exec;
 use crate::exit_codes::Style;
-use crate::launch;
 use caps::Capability;
 use clap::Parser;
+use libvserver::handover;
 use libvserver::Account;
 use libvserver::CapabilitySet;
 use libvserver::Device;
@@ -60,11 +61,14 @@ impl Verb for Capchroot {
             true => Some(Device::open()?),
             false => None,
         };
-        let root = Root::enter(&self.directory)?;
+        let root = Root::open(&self.directory)?;
         let account = match &self.suid {
             Some(user) => Some(Account::find(&root, user)?),
             None => None,
         };
+        // From here on, root inside may see it. Nothing happens that it could wait for.
+        handover::hide()?;
+        root.enter()?;
         if let Some(device) = device {
             device.give_up(CapabilitySet::EMPTY.with(Capability::CAP_SYS_CHROOT))?;
         }
@@ -72,7 +76,7 @@ impl Verb for Capchroot {
             account.assume()?;
         }
         let environment = account.iter().flat_map(Account::environment);
-        Err(launch::exec_with(&self.command, environment).into())
+        Err(exec::exec_with(&self.command, environment))
     }
 }
 

@@ -4,17 +4,17 @@
 
 use super::Verb;
 use crate::announce::announce;
-use crate::cli::value;
 use crate::columns;
+use crate::exec;
 use crate::exit_codes;
 use crate::exit_codes::Style;
 use crate::ipv4root;
 use crate::ipv4root::Broadcast;
 use crate::ipv4root::Ip;
 use crate::ipv4root::Wish;
-use crate::launch;
-use crate::port_holders;
-use crate::port_holders::Port;
+use crate::report::value;
+use crate::wildcard_binds;
+use crate::wildcard_binds::Port;
 use clap::Parser;
 use libvserver::Device;
 use std::ffi::OsString;
@@ -76,7 +76,7 @@ fn after_help() -> String {
          host's 0.0.0.0 or ::, so that it has the port on every address. As root on the host, \
          \"chbind --who PORT\" tells which it is. Have it listen on its own address, or run it under \
          chbind as well, and start it again.\n\n{}",
-        columns::help(&port_holders::TABLE).replacen("Columns:", "Columns of --who:", 1)
+        columns::help(&wildcard_binds::TABLE).replacen("Columns:", "Columns of --who:", 1)
     )
 }
 
@@ -101,14 +101,14 @@ impl Verb for Chbind {
         } else if !self.silent {
             announce(format_args!("ipv4root is now {now}"))?;
         }
-        Err(launch::exec(&self.command).into())
+        Err(exec::exec(&self.command))
     }
 }
 
 impl Chbind {
     fn tell_who(&self, port: &Port) -> anyhow::Result<u8> {
-        let holders = port_holders::find(port);
-        let columns: Vec<_> = port_holders::TABLE.iter().collect();
+        let holders = wildcard_binds::find(port);
+        let columns: Vec<_> = wildcard_binds::TABLE.iter().collect();
         let mut out = io::stdout().lock();
         if self.json {
             columns::write_json(&mut out, &columns::to_json("holders", &columns, &holders))?;
@@ -118,7 +118,7 @@ impl Chbind {
             columns::write_text(&mut out, &columns, &holders, true)?;
         }
         out.flush()?;
-        if !holders.iter().all(port_holders::Holder::is_known) {
+        if !holders.iter().all(wildcard_binds::Holder::is_known) {
             let _ = writeln!(
                 io::stderr(),
                 "chbind: not every process can be seen; ask as root on the host"

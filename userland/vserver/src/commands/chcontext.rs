@@ -4,22 +4,24 @@
 
 use super::Verb;
 use crate::announce::announce;
-use crate::cli::value;
+use crate::exec;
 use crate::exit_codes;
 use crate::exit_codes::Style;
 use crate::ipv4root::Broadcast;
 use crate::ipv4root::Ip;
 use crate::ipv4root::Wish;
-use crate::launch;
+use crate::report::value;
 use anyhow::bail;
 use anyhow::Context;
 use caps::Capability;
 use clap::Parser;
 use libvserver::capability;
+use libvserver::handover;
 use libvserver::CapabilitySet;
 use libvserver::Device;
 use libvserver::Error;
 use libvserver::Flags;
+use libvserver::Ipv4root;
 use libvserver::Request;
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
@@ -131,7 +133,7 @@ impl Verb for Chcontext {
     fn run(&self) -> anyhow::Result<u8> {
         let device = Device::open()?;
         let flags: Flags = self.flag.iter().copied().collect();
-        let drop = given_up(self.secure, device.info().capabilities, &self.cap);
+        let given_up = given_up(self.secure, device.info().capabilities, &self.cap);
         self.prepare_names()?;
         let wish = match self.ip.is_empty() {
             true => None,
@@ -150,42 +152,38 @@ impl Verb for Chcontext {
             Some(wish) => Some((wish, wish.confine(&device)?)),
             None => None,
         };
+        if self.ctx != Request::Stay {
+            handover::hide()?;
+        }
         let entered = device.enter(self.ctx, flags, CapabilitySet::EMPTY)?;
         // One that exists may have others.
         let now = match &confined {
-            Some((wish, before)) => {
-                let now = wish.keep(&device, before)?;
-                wish.warn("chcontext");
-                Some(now)
-            }
+            Some((wish, before)) => Some(wish.keep(&device, before)?),
             None => None,
         };
-        self.say(format_args!("New security context is {}", entered.context))?;
-        if let Some(now) = now {
-            self.say(format_args!("ipv4root is now {now}"))?;
-        }
         if let Some(name) = &self.hostname {
             nix::unistd::sethostname(name).context("cannot set the host name")?;
-            self.say(format_args!("Host name is now {}", name.to_string_lossy()))?;
         }
         if let Some(name) = &self.domainname {
             let bytes = name.as_encoded_bytes();
             let bytes = if bytes == NO_DOMAIN { b"" } else { bytes };
             rustix::system::setdomainname(bytes).context("cannot set the domain name")?;
-            self.say(format_args!(
-                "Domain name is now {}",
-                name.to_string_lossy()
-            ))?;
         }
-        if !drop.is_empty() {
-            device.give_up(drop)?;
+        if !given_up.is_empty() {
+            device.give_up(given_up)?;
+        }
+        // Nothing of the host but what the command gets stays open while a reader may make it wait.
+        drop(device);
+        self.say_all(entered.context, now.as_ref())?;
+        if let Some((wish, _)) = &confined {
+            wish.warn("chcontext");
         }
 
         if self.disconnect && !fakeinit {
-            launch::background(&self.command)?;
+            exec::background(&self.command)?;
             return Ok(exit_codes::SUCCESS);
         }
-        Err(launch::exec(&self.command).into())
+        Err(exec::exec(&self.command))
     }
 }
 
@@ -214,11 +212,24 @@ impl Chcontext {
         }
     }
 
-    fn say(&self, line: std::fmt::Arguments<'_>) -> anyhow::Result<()> {
-        match self.silent {
-            true => Ok(()),
-            false => announce(line),
+    /// What has changed.
+    fn say_all(&self, context: i32, now: Option<&Ipv4root>) -> anyhow::Result<()> {
+        if self.silent {
+            return Ok(());
         }
+        announce(format_args!("New security context is {context}"))?;
+        if let Some(now) = now {
+            announce(format_args!("ipv4root is now {now}"))?;
+        }
+        for (what, name) in [("Host", &self.hostname), ("Domain", &self.domainname)] {
+            if let Some(name) = name {
+                announce(format_args!(
+                    "{what} name is now {}",
+                    name.to_string_lossy()
+                ))?;
+            }
+        }
+        Ok(())
     }
 }
 

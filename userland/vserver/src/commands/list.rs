@@ -2,13 +2,15 @@
 
 //! `vserver list`: all vservers.
 
-use super::vservers::expand;
 use super::Verb;
 use crate::columns;
 use crate::columns::Align;
 use crate::columns::Column;
 use crate::duration::human;
 use crate::exit_codes;
+use crate::output::Output;
+use crate::output::Shown;
+use crate::server::names::expand;
 use crate::server::Server;
 use crate::server::State;
 use clap::Parser;
@@ -24,17 +26,8 @@ use std::time::Duration;
 #[derive(Debug, Parser)]
 #[command(name = "list", max_term_width = 100, after_help = columns::help(&TABLE))]
 pub(crate) struct List {
-    /// Print JSON; times are in seconds
-    #[arg(long)]
-    json: bool,
-
-    /// Print no heading
-    #[arg(long, conflicts_with = "json")]
-    no_legend: bool,
-
-    /// Print only these columns, in this order
-    #[arg(short, value_name = "COLUMNS", value_delimiter = ',', value_parser = column_name)]
-    output: Option<Vec<String>>,
+    #[command(flatten)]
+    output: Output<Vservers>,
 
     /// Only those that run
     #[arg(long)]
@@ -56,9 +49,17 @@ const USUAL: [&str; 7] = [
     "DESCRIPTION",
 ];
 
-fn column_name(name: &str) -> Result<String, String> {
-    let names = [name.to_owned()];
-    columns::select(&TABLE, Some(&names)).map(|_| name.to_owned())
+/// The table of this command.
+#[derive(Clone, Debug)]
+struct Vservers;
+
+impl Shown for Vservers {
+    const COLUMNS: &'static str = "Print only these columns, in this order";
+
+    fn column_name(name: &str) -> Result<String, String> {
+        let names = [name.to_owned()];
+        columns::select(&TABLE, Some(&names)).map(|_| name.to_owned())
+    }
 }
 
 /// One vserver.
@@ -234,18 +235,14 @@ impl Verb for List {
             rows.retain(|row| row.info.is_some());
         }
         let usual = || USUAL.map(str::to_owned).to_vec();
-        let names = match (&self.output, self.json) {
+        let names = match (&self.output.columns, self.output.json) {
             (Some(names), _) => Some(names.clone()),
             (None, true) => None,
             (None, false) => Some(usual()),
         };
         let columns = columns::select(&TABLE, names.as_deref()).map_err(anyhow::Error::msg)?;
         let mut out = io::stdout().lock();
-        if self.json {
-            columns::write_json(&mut out, &columns::to_json("vservers", &columns, &rows))?;
-        } else {
-            columns::write_fitted(&mut out, &columns, &rows, !self.no_legend)?;
-        }
+        self.output.write(&mut out, "vservers", &columns, &rows)?;
         out.flush()?;
         Ok(exit_codes::SUCCESS)
     }
@@ -254,9 +251,7 @@ impl Verb for List {
 /// For `vservers status`.
 pub(crate) fn print(names: &[String]) -> anyhow::Result<()> {
     List {
-        json: false,
-        no_legend: false,
-        output: None,
+        output: Output::default(),
         running: false,
         names: names.to_vec(),
     }

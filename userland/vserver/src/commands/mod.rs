@@ -2,6 +2,7 @@
 
 //! The commands, one file each.
 
+pub(crate) mod all;
 pub(crate) mod attributes;
 pub(crate) mod barrier;
 pub(crate) mod capchroot;
@@ -13,6 +14,7 @@ pub(crate) mod newvserver;
 pub(crate) mod reducecap;
 pub(crate) mod server;
 pub(crate) mod several;
+pub(crate) mod unload;
 pub(crate) mod vdu;
 pub(crate) mod vkill;
 pub(crate) mod vps;

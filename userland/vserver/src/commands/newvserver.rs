@@ -6,11 +6,11 @@ use super::server::build::make;
 use super::server::delete::confirmed;
 use super::Verb;
 use crate::exit_codes;
+use crate::server::creation::leftover;
+use crate::server::creation::settings::conflicts;
+use crate::server::creation::Settings;
+use crate::server::creation::SourceArguments;
 use crate::server::relay::is_interactive;
-use crate::server::trees::leftover;
-use crate::server::trees::settings::conflicts;
-use crate::server::trees::Settings;
-use crate::server::trees::SourceArguments;
 use crate::server::Server;
 use anyhow::bail;
 use clap::Parser;
@@ -203,7 +203,7 @@ fn answer(
         };
         match check(text) {
             Ok(()) => return Ok(text.to_owned()),
-            Err(error) => eprintln!("{}", crate::cli::message(&error)),
+            Err(error) => eprintln!("{}", crate::report::message(&error)),
         }
     }
 }

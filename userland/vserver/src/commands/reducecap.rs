@@ -3,13 +3,13 @@
 //! `reducecap`: give up capabilities for good, then run a command.
 
 use super::Verb;
-use crate::cli::value;
 use crate::columns;
 use crate::columns::Align;
 use crate::columns::Column;
+use crate::exec;
 use crate::exit_codes;
 use crate::exit_codes::Style;
-use crate::launch;
+use crate::report::value;
 use anyhow::Context;
 use caps::CapSet;
 use caps::Capability;
@@ -154,7 +154,7 @@ impl Verb for Reducecap {
         if self.command.is_empty() {
             return Ok(exit_codes::SUCCESS);
         }
-        Err(launch::exec(&self.command).into())
+        Err(exec::exec(&self.command))
     }
 }
 

@@ -3,16 +3,14 @@
 //! `vserver NAME NAME… VERB`: the same with several vservers, some of them named by wildcards.
 
 use super::server;
-use super::vservers::expand;
-use super::vservers::has_wildcard;
 use super::vservers::Action;
 use super::vservers::Vservers;
 use super::Verb;
 use crate::announce::announce;
-use crate::cli::Cli;
 use crate::exit_codes;
+use crate::server::names::expand;
+use crate::server::names::has_wildcard;
 use clap::error::ErrorKind;
-use clap::CommandFactory;
 use clap::ValueEnum;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -30,8 +28,12 @@ pub(crate) struct Several {
 }
 
 impl Several {
-    /// Whether the arguments are for several: all up to the first verb are names then.
-    pub(crate) fn find(args: &[OsString]) -> Result<Option<Self>, clap::Error> {
+    /// Whether the arguments are for several: all up to the first verb are names then. `is_command` knows the words that
+    /// are commands, not names.
+    pub(crate) fn find(
+        args: &[OsString],
+        is_command: impl Fn(&str) -> bool,
+    ) -> Result<Option<Self>, clap::Error> {
         let is_option = |arg: &&OsString| arg.to_string_lossy().starts_with("--");
         let is_verb = |arg: &OsString| server::VERBS.iter().any(|verb| arg == verb);
         let options = args.iter().take_while(is_option).count();
@@ -41,7 +43,7 @@ impl Several {
         // The verb's own place; a first word that is a verb is one, and no name.
         let at = options + 1 + count;
         let first = args[options].to_string_lossy();
-        if is_verb(&args[options]) || Cli::command().find_subcommand(first.as_ref()).is_some() {
+        if is_verb(&args[options]) || is_command(&first) {
             return Ok(None);
         }
         let mut names = Vec::new();
@@ -108,7 +110,7 @@ mod tests {
 
     fn find(line: &str) -> Option<(Vec<String>, String, usize)> {
         let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        let found = Several::find(&args).unwrap()?;
+        let found = Several::find(&args, |word| word == "chcontext").unwrap()?;
         Some((found.names, found.verb, found.rest.len()))
     }
 
@@ -134,7 +136,7 @@ mod tests {
             assert_eq!(find(line), found, "{line}");
         }
         let args: Vec<OsString> = ["a", "b", "enter"].iter().map(OsString::from).collect();
-        assert!(Several::find(&args)
+        assert!(Several::find(&args, |_| false)
             .unwrap_err()
             .to_string()
             .contains("one vserver at a time"));

@@ -3,9 +3,9 @@
 //! `vkill`: signal processes of any context.
 
 use super::Verb;
-use crate::cli::message;
 use crate::exit_codes;
 use crate::exit_codes::Style;
+use crate::report::message;
 use crate::server::Server;
 use anyhow::Context;
 use clap::Parser;

@@ -5,8 +5,10 @@
 use super::Verb;
 use crate::columns;
 use crate::columns::Column;
+use crate::exec;
 use crate::exit_codes;
-use crate::launch::LaunchError;
+use crate::output::Output;
+use crate::output::Shown;
 use crate::processes;
 use crate::processes::Process;
 use crate::processes::Reader;
@@ -74,21 +76,21 @@ const TABLE: [Column<Process>; 9] = [
 #[derive(Debug, Parser)]
 #[command(name = "vps", max_term_width = 100, after_help = columns::help(&TABLE))]
 struct Own {
-    /// Print only these columns, in this order
-    #[arg(short, value_name = "COLUMNS", value_delimiter = ',', value_parser = column_name)]
-    output: Option<Vec<String>>,
-
-    /// Print JSON
-    #[arg(long, conflicts_with = "no_legend")]
-    json: bool,
-
-    /// Print no heading
-    #[arg(long)]
-    no_legend: bool,
+    #[command(flatten)]
+    output: Output<Processes>,
 }
 
-fn column_name(name: &str) -> Result<String, String> {
-    columns::select(&TABLE, Some(&[name.to_owned()])).map(|_| name.to_owned())
+/// The table of this command.
+#[derive(Clone, Debug)]
+struct Processes;
+
+impl Shown for Processes {
+    const JSON: &'static str = "Print JSON";
+    const COLUMNS: &'static str = "Print only these columns, in this order";
+
+    fn column_name(name: &str) -> Result<String, String> {
+        columns::select(&TABLE, Some(&[name.to_owned()])).map(|_| name.to_owned())
+    }
 }
 
 impl Vps {
@@ -107,30 +109,31 @@ impl Vps {
     }
 
     fn without_ps(&self) -> anyhow::Result<u8> {
-        let own = match Own::try_parse_from([&OsString::from("vps")].into_iter().chain(&self.args))
-        {
-            Ok(own) if self.json && own.no_legend || self.no_legend && own.json => {
-                anyhow::bail!(
-                    "--json has no heading that --no-legend could leave out; give one of them"
-                )
-            }
-            Ok(own) => own,
-            Err(error) => {
-                let _ = error.print();
-                return Ok(u8::try_from(error.exit_code()).unwrap_or(exit_codes::USAGE));
-            }
-        };
-        let columns = columns::select(&TABLE, own.output.as_deref()).map_err(anyhow::Error::msg)?;
-        let legend = !self.no_legend && !own.no_legend;
+        let mut output =
+            match Own::try_parse_from([&OsString::from("vps")].into_iter().chain(&self.args)) {
+                Ok(Own { output })
+                    if self.json && output.no_legend || self.no_legend && output.json =>
+                {
+                    anyhow::bail!(
+                        "--json has no heading that --no-legend could leave out; give one of them"
+                    )
+                }
+                Ok(own) => own.output,
+                Err(error) => {
+                    let _ = error.print();
+                    return Ok(u8::try_from(error.exit_code()).unwrap_or(exit_codes::USAGE));
+                }
+            };
+        let columns =
+            columns::select(&TABLE, output.columns.as_deref()).map_err(anyhow::Error::msg)?;
+        // They may come before -o as well as after it.
+        output.json |= self.json;
+        output.no_legend |= self.no_legend;
         let reader = Reader::new();
         let spectator = Spectator::enter(Device::open()?)?;
         let rows = reader.all(&spectator)?;
         let mut out = io::stdout().lock();
-        if self.json || own.json {
-            columns::write_json(&mut out, &columns::to_json("processes", &columns, &rows))?;
-        } else {
-            columns::write_fitted(&mut out, &columns, &rows, legend)?;
-        }
+        output.write(&mut out, "processes", &columns, &rows)?;
         out.flush()?;
         Ok(exit_codes::SUCCESS)
     }
@@ -147,10 +150,7 @@ impl Verb for Vps {
             .args(&self.args)
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|source| LaunchError {
-                program: "ps".into(),
-                source,
-            })?;
+            .map_err(|error| exec::failed("ps".as_ref(), error))?;
         let mut text = Vec::new();
         if let Some(mut output) = ps.stdout.take() {
             output

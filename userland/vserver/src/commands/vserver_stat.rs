@@ -8,6 +8,8 @@ use crate::columns::Align;
 use crate::columns::Column;
 use crate::duration;
 use crate::exit_codes;
+use crate::output::Output;
+use crate::output::Shown;
 use anyhow::Context;
 use clap::Parser;
 use libvserver::process;
@@ -35,17 +37,8 @@ const ROOT_NAME: &str = "root server";
 #[derive(Debug, Parser)]
 #[command(name = "vserver-stat", max_term_width = 100, after_help = columns::help(&TABLE))]
 pub(crate) struct VserverStat {
-    /// Print JSON; times are in seconds
-    #[arg(long)]
-    json: bool,
-
-    /// Print no heading
-    #[arg(long, conflicts_with = "json")]
-    no_legend: bool,
-
-    /// Print only these columns, in this order; with + before the first, these after the usual ones
-    #[arg(short, value_name = "COLUMNS", value_delimiter = ',', value_parser = column_name)]
-    output: Option<Vec<String>>,
+    #[command(flatten)]
+    output: Output<Contexts>,
 
     /// Sort by this column; with - before it, the largest first
     #[arg(long, value_name = "COLUMN", value_parser = sort_column, allow_hyphen_values = true)]
@@ -61,8 +54,14 @@ const USUAL: [&str; 8] = [
     "CTX", "PROC", "VSZ", "RSS", "userTIME", "sysTIME", "UPTIME", "NAME",
 ];
 
-fn column_name(name: &str) -> Result<String, String> {
-    columns::check(&TABLE, name)
+/// The table of this command.
+#[derive(Clone, Debug)]
+struct Contexts;
+
+impl Shown for Contexts {
+    fn column_name(name: &str) -> Result<String, String> {
+        columns::check(&TABLE, name)
+    }
 }
 
 fn sort_column(name: &str) -> Result<String, String> {
@@ -384,8 +383,8 @@ impl Verb for VserverStat {
             rows.retain(|row| wanted.contains(&row.context));
         }
 
-        let columns =
-            columns::choose(&TABLE, &USUAL, self.output.as_deref()).map_err(anyhow::Error::msg)?;
+        let columns = columns::choose(&TABLE, &USUAL, self.output.columns.as_deref())
+            .map_err(anyhow::Error::msg)?;
         let sort = self.sort.as_deref().unwrap_or_default();
         let sort_name = sort.trim_start_matches('-');
         let asked = |name: &str| {
@@ -415,10 +414,10 @@ impl Verb for VserverStat {
             columns::sort(&TABLE, sort, &mut rows).map_err(anyhow::Error::msg)?;
         }
         let mut out = io::stdout().lock();
-        if self.json {
+        if self.output.json {
             columns::write_json(&mut out, &columns::to_json("contexts", &columns, &rows))?;
         } else {
-            columns::write_text(&mut out, &columns, &rows, !self.no_legend)?;
+            columns::write_text(&mut out, &columns, &rows, !self.output.no_legend)?;
         }
         out.flush()?;
         Ok(exit_codes::SUCCESS)

@@ -5,9 +5,9 @@
 use super::list;
 use super::Verb;
 use crate::exit_codes;
+use crate::server::names::expand;
 use crate::server::Server;
 use crate::server::State;
-use anyhow::bail;
 use clap::Parser;
 use clap::ValueEnum;
 use libvserver::Config;
@@ -114,7 +114,7 @@ impl Vservers {
                 let (priority, onboot) = match Config::load(&server.name) {
                     Ok(loaded) => (loaded.config.priority, loaded.config.onboot),
                     Err(error) => {
-                        eprintln!("vservers: {}", crate::cli::message(&error.into()));
+                        eprintln!("vservers: {}", crate::report::message(&error.into()));
                         (Config::default().priority, false)
                     }
                 };
@@ -218,56 +218,6 @@ fn one(action: Action, name: &str) -> Result<(), String> {
     })
 }
 
-/// The vservers that are meant by names, some of which have wildcards.
-pub(crate) fn expand(names: &[String]) -> anyhow::Result<Vec<Server>> {
-    let mut found: Vec<Server> = Vec::new();
-    for name in names {
-        if !has_wildcard(name) {
-            let server = Server::new(name)?;
-            server.must_have_configuration()?;
-            found.push(server);
-            continue;
-        }
-        let before = found.len();
-        found.extend(
-            Server::all()?
-                .into_iter()
-                .filter(|server| matches(name, &server.name)),
-        );
-        if found.len() == before {
-            bail!("no vserver is called like \"{name}\"; \"vserver list\" lists them");
-        }
-    }
-    let mut seen = std::collections::BTreeSet::new();
-    found.retain(|server| seen.insert(server.name.clone()));
-    Ok(found)
-}
-
-/// Whether a name stands for several.
-pub(crate) fn has_wildcard(name: &str) -> bool {
-    name.contains(['*', '?'])
-}
-
-/// Whether a name is like this one, where `*` is any text and `?` any letter.
-fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.chars().next() {
-        None => name.is_empty(),
-        Some('*') => {
-            let rest = pattern.trim_start_matches('*');
-            (0..=name.len())
-                .filter(|at| name.is_char_boundary(*at))
-                .any(|at| matches(rest, &name[at..]))
-        }
-        Some(first) => {
-            let mut chars = name.chars();
-            chars
-                .next()
-                .is_some_and(|char| first == '?' || first == char)
-                && matches(&pattern[first.len_utf8()..], chars.as_str())
-        }
-    }
-}
-
 impl Verb for Vservers {
     fn run(&self) -> anyhow::Result<u8> {
         let device = Device::open()?;
@@ -291,28 +241,5 @@ impl Verb for Vservers {
         } else {
             exit_codes::FAILURE
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wildcards() {
-        for (pattern, name, expected) in [
-            ("*", "web", true),
-            ("web*", "web", true),
-            ("web*", "web-1", true),
-            ("web?", "web1", true),
-            ("web?", "web", false),
-            ("*b*1", "web-1", true),
-            ("*b*2", "web-1", false),
-            ("w**b", "web", true),
-            ("web", "web", true),
-            ("web", "webs", false),
-        ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
-        }
     }
 }

@@ -5,8 +5,10 @@
 use super::Verb;
 use crate::columns;
 use crate::columns::Column;
+use crate::exec;
 use crate::exit_codes;
-use crate::launch::LaunchError;
+use crate::output::Output;
+use crate::output::Shown;
 use crate::processes;
 use crate::processes::Process;
 use crate::processes::Reader;
@@ -56,17 +58,8 @@ pub(crate) struct Vtop {
     #[arg(short)]
     batch: bool,
 
-    /// Print one line of JSON for each look; times are in seconds
-    #[arg(long)]
-    json: bool,
-
-    /// Print no lines at the top and no heading
-    #[arg(long, conflicts_with = "json")]
-    no_legend: bool,
-
-    /// Print only these columns, in this order; with + before the first, these after the usual ones
-    #[arg(short, value_name = "COLUMNS", value_delimiter = ',', value_parser = column_name)]
-    output: Option<Vec<String>>,
+    #[command(flatten)]
+    output: Output<Live>,
 
     /// For top
     #[arg(last = true, value_name = "ARGUMENTS OF top")]
@@ -92,8 +85,17 @@ const USUAL: [&str; 9] = [
     "PID", "CTX", "NAME", "USER", "STAT", "%CPU", "RSS", "TIME", "COMMAND",
 ];
 
-fn column_name(name: &str) -> Result<String, String> {
-    columns::check(&TABLE, name)
+/// The table of this command.
+#[derive(Clone, Debug)]
+struct Live;
+
+impl Shown for Live {
+    const JSON: &'static str = "Print one line of JSON for each look; times are in seconds";
+    const NO_LEGEND: &'static str = "Print no lines at the top and no heading";
+
+    fn column_name(name: &str) -> Result<String, String> {
+        columns::check(&TABLE, name)
+    }
 }
 
 fn delay(text: &str) -> Result<Duration, String> {
@@ -202,7 +204,7 @@ impl Verb for Vtop {
         }
         let mut reader = Reader::new();
         let spectator = Spectator::enter(Device::open()?)?;
-        if self.batch || self.json {
+        if self.batch || self.output.json {
             return self.print(&mut reader, &spectator);
         }
         if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
@@ -219,17 +221,15 @@ impl Vtop {
         let status = Command::new("top")
             .args(&self.args)
             .status()
-            .map_err(|source| LaunchError {
-                program: "top".into(),
-                source,
-            })?;
+            .map_err(|error| exec::failed("top".as_ref(), error))?;
         let signal = || 128 + status.signal().unwrap_or(0);
         Ok(u8::try_from(status.code().unwrap_or_else(signal)).unwrap_or(u8::MAX))
     }
 
     fn columns(&self) -> anyhow::Result<Vec<&'static Column<Process>>> {
         static COLUMNS: [Column<Process>; 11] = TABLE;
-        columns::choose(&COLUMNS, &USUAL, self.output.as_deref()).map_err(anyhow::Error::msg)
+        columns::choose(&COLUMNS, &USUAL, self.output.columns.as_deref())
+            .map_err(anyhow::Error::msg)
     }
 
     fn look(
@@ -251,16 +251,16 @@ impl Vtop {
         for number in 1.. {
             let mut rows = self.look(reader, spectator, &mut before)?;
             sort(&mut rows, Order::Cpu);
-            if self.json {
+            if self.output.json {
                 writeln!(out, "{}", columns::to_json("processes", &columns, &rows))?;
             } else {
-                if !self.no_legend {
+                if !self.output.no_legend {
                     for line in summary(&rows) {
                         writeln!(out, "{line}")?;
                     }
                     writeln!(out)?;
                 }
-                columns::write_fitted(&mut out, &columns, &rows, !self.no_legend)?;
+                columns::write_fitted(&mut out, &columns, &rows, !self.output.no_legend)?;
                 writeln!(out)?;
             }
             out.flush()?;
@@ -335,14 +335,14 @@ impl Vtop {
         (height, width): (usize, usize),
     ) -> anyhow::Result<Vec<u8>> {
         let mut lines = Vec::new();
-        if !self.no_legend {
+        if !self.output.no_legend {
             // At most a third is for the vservers.
             lines = summary(rows);
             lines.truncate(height / 3);
             lines.push(String::new());
         }
         let mut table = Vec::new();
-        columns::write_fitted(&mut table, columns, rows, !self.no_legend)?;
+        columns::write_fitted(&mut table, columns, rows, !self.output.no_legend)?;
         let table = String::from_utf8_lossy(&table);
         lines.extend(table.lines().map(str::to_owned));
         lines.truncate(height);

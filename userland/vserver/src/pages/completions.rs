@@ -3,9 +3,10 @@
 //! Completions for bash, zsh and fish, from the definitions of the options. Of `vserver` they know the verb first; what
 //! is added here looks for the names before it, takes them out, and completes names and verbs.
 
-use super::commands;
-use super::Kind;
-use super::Written;
+use super::called::commands;
+use super::called::Kind;
+use super::called::Written;
+use crate::commands::server;
 use clap::builder::PossibleValuesParser;
 use clap::Arg;
 use clap::Command;
@@ -213,7 +214,7 @@ fn fish_by_name(text: &str) -> String {
             .filter(|_| line.contains("__fish_vserver_needs_command"));
         let line = match offered {
             Some(word) => {
-                let condition = match super::server::VERBS.contains(&word) {
+                let condition = match server::VERBS.contains(&word) {
                     true => "__fish_vserver_has_name",
                     false => "__fish_vserver_has_no_name",
                 };

@@ -2,9 +2,9 @@
 
 //! The manual pages of section 8, one for each command, from the definitions of their options.
 
-use super::commands;
-use super::Kind;
-use super::Written;
+use super::called::commands;
+use super::called::Kind;
+use super::called::Written;
 use crate::cli::Cli;
 use clap::Command;
 use clap::CommandFactory;

@@ -3,65 +3,19 @@
 //! Manual pages and completions, written by this program itself when it is built for that (the feature `pages`), so
 //! that they say what `--help` says. What is installed has none of this.
 
+mod called;
 mod completions;
 mod configuration;
 mod manual;
 
-use crate::cli::Cli;
-use crate::commands::server;
 use anyhow::Context;
-use clap::Command;
-use clap::CommandFactory;
+use called::Written;
 use std::fs;
 use std::path::Path;
 
 /// What asks for them; the directory that they are written to follows.
 #[cfg(feature = "pages")]
 pub(crate) const ARGUMENT: &str = "--internal-pages";
-
-/// The commands that have names of their own: a link of that name to this program is the command. Who installs the
-/// links reads the same file.
-fn programs() -> impl Iterator<Item = &'static str> {
-    include_str!("../../../packaging/programs").lines()
-}
-
-/// A file that is written: its path below the directory, and what is in it.
-type Written = (String, Vec<u8>);
-
-/// How a command is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// By a name of its own.
-    Program,
-    /// `vserver NAME VERB`.
-    Verb,
-    /// `vserver COMMAND`.
-    Plain,
-}
-
-/// All commands, named as they are called and as their pages are.
-fn commands() -> Vec<(Kind, Command)> {
-    Cli::command()
-        .get_subcommands()
-        .filter(|command| !command.is_hide_set())
-        .map(|command| {
-            let name = command.get_name().to_owned();
-            let kind = match () {
-                () if programs().any(|program| program == name) => Kind::Program,
-                () if server::VERBS.contains(&name.as_str()) => Kind::Verb,
-                () => Kind::Plain,
-            };
-            let (page, called) = match kind {
-                Kind::Program => (name.clone(), name),
-                Kind::Verb => (format!("vserver-{name}"), format!("vserver NAME {name}")),
-                Kind::Plain => (format!("vserver-{name}"), format!("vserver {name}")),
-            };
-            let mut command = command.clone().display_name(page).bin_name(called);
-            command.build();
-            (kind, command)
-        })
-        .collect()
-}
 
 fn all() -> anyhow::Result<Vec<Written>> {
     let mut files = manual::all()?;
@@ -85,8 +39,12 @@ pub(crate) fn write(directory: &Path) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::called::commands;
+    use super::called::programs;
+    use super::called::Kind;
     use super::*;
     use crate::cli;
+    use crate::commands::server;
     use std::collections::BTreeMap;
     use std::ffi::OsString;
     use std::process;

@@ -5,7 +5,7 @@
 
 use super::console_log::older;
 use super::console_log::ConsoleLog;
-use super::LOGS;
+use super::vserver::LOGS;
 use log::Level;
 use log::Record;
 use std::fmt::Write;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What comes through the sockets of a keeper, from its files, and as a name, given nonsense: nothing may panic. See the
+//! What comes through the sockets of a supervisor, from its files, and as a name, given nonsense: nothing may panic. See the
 //! module of the same name in libvserver.
 
 #[path = "../../../libvserver/src/fuzz/input.rs"]
@@ -8,8 +8,8 @@ mod input;
 
 use super::channel::Asked;
 use super::channel::Told;
-use super::launch;
-use super::Record;
+use super::context::Record;
+use super::inside;
 use super::Server;
 use input::Target;
 use std::path::Component;
@@ -60,7 +60,7 @@ fn messages(bytes: &[u8]) {
     if let Some(asked) = Asked::parse(bytes) {
         assert_eq!(Asked::parse(&asked.to_bytes()), Some(asked));
     }
-    launch::try_message(bytes);
+    inside::try_message(bytes);
 }
 
 const FILES: &[&[u8]] = &[

@@ -23,7 +23,7 @@ use std::os::fd::OwnedFd;
 const SIZE_MAX: usize = 1 << 16;
 
 /// No message has more descriptors.
-const DESCRIPTORS_MAX: usize = 4;
+const DESCRIPTORS_MAX: usize = 5;
 
 /// Two ends; both close when another program starts.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -63,12 +63,27 @@ pub(crate) fn send(
 pub(crate) fn receive<T: DeserializeOwned>(
     socket: impl AsFd,
 ) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    receive_with(socket, RecvFlags::empty())
+}
+
+/// The same, when it has been sent already.
+pub(crate) fn receive_now<T: DeserializeOwned>(
+    socket: impl AsFd,
+) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    receive_with(socket, RecvFlags::DONTWAIT)
+}
+
+fn receive_with<T: DeserializeOwned>(
+    socket: impl AsFd,
+    flags: RecvFlags,
+) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     let mut text = vec![0; SIZE_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
         let mut room = [IoSliceMut::new(&mut text)];
-        match rustix::net::recvmsg(&socket, &mut room, &mut control, RecvFlags::CMSG_CLOEXEC) {
+        let flags = flags | RecvFlags::CMSG_CLOEXEC;
+        match rustix::net::recvmsg(&socket, &mut room, &mut control, flags) {
             Err(rustix::io::Errno::INTR) => {}
             received => break received?,
         }

@@ -3,8 +3,8 @@
 //! `vserver NAME console`: its console, to look at and to type on.
 
 use super::super::Verb;
-use super::keeper;
 use super::running;
+use super::supervisor;
 use crate::exit_codes;
 use crate::server::channel;
 use crate::server::channel::Asked;
@@ -48,7 +48,7 @@ pub(crate) struct Console {
 impl Verb for Console {
     fn run(&self) -> anyhow::Result<u8> {
         let (server, ..) = running(&self.name)?;
-        let socket = keeper(&server)?;
+        let socket = supervisor(&server)?;
         let ask = |request| channel::ask(&socket, &Asked::Request(request));
         let interactive = relay::is_interactive();
         let signals = relay::as_file(&[Signal::SIGWINCH])?;

@@ -60,7 +60,7 @@ impl Verb for Edit {
                     return self.take(&file, &copy);
                 }
                 Err(error) => {
-                    eprintln!("vserver: {}", crate::cli::message(&error.into()));
+                    eprintln!("vserver: {}", crate::report::message(&error.into()));
                     if !is_interactive() {
                         bail!(
                             "the configuration is as it was; the new one is in {}, \"vserver {} edit\" goes on with it",

@@ -4,15 +4,16 @@
 
 use super::super::Verb;
 use super::exec::code;
-use super::keeper;
 use super::mounts;
 use super::running;
+use super::supervisor;
+use crate::announce::warn;
 use crate::exit_codes::Style;
-use crate::server::launch;
-use crate::server::launch::Files;
-use crate::server::launch::Launched;
-use crate::server::launch::Order;
-use crate::server::launch::Terminal;
+use crate::server::inside;
+use crate::server::inside::Files;
+use crate::server::inside::Launched;
+use crate::server::inside::Order;
+use crate::server::inside::Terminal;
 use crate::server::relay;
 use clap::Parser;
 use nix::errno::Errno;
@@ -51,21 +52,24 @@ impl Verb for Enter {
 
     fn run(&self) -> anyhow::Result<u8> {
         let (server, running, _) = running(&self.name)?;
-        let mut order = Order::new(&server, Some(running.number), &[]);
+        let mut order = Order::new(&server, Some(running.join()), &[]);
         order.user = Some(self.user.clone());
         order.login = true;
         let interactive = relay::is_interactive();
         if interactive {
             order.terminal = Terminal::Inside;
         }
-        let mounts = mounts(&keeper(&server)?)?;
+        let mounts = mounts(&supervisor(&server)?)?;
         let input = io::stdin();
         let files = Files {
             input: input.as_fd(),
             output: Stdio::inherit(),
             errors: Stdio::inherit(),
         };
-        let mut launched = launch::launch(order, files, Some(&mounts))?;
+        let mut launched = inside::start(order, files, Some(&mounts))?;
+        for note in &launched.notes {
+            warn("vserver", format_args!("{note}"));
+        }
         if let Some(master) = launched.master.take() {
             relay(&launched, &master)?;
         }

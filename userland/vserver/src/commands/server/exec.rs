@@ -3,13 +3,13 @@
 //! `vserver NAME exec`: run a command inside.
 
 use super::super::Verb;
-use super::keeper;
 use super::mounts;
 use super::running;
+use super::supervisor;
 use crate::exit_codes::Style;
-use crate::server::launch;
-use crate::server::launch::Files;
-use crate::server::launch::Order;
+use crate::server::inside;
+use crate::server::inside::Files;
+use crate::server::inside::Order;
 use crate::server::relay;
 use anyhow::Context;
 use clap::Parser;
@@ -80,9 +80,9 @@ pub(super) fn run_inside(
     command: &[OsString],
 ) -> anyhow::Result<u8> {
     let (server, running, device) = running(name)?;
-    let mut order = Order::new(&server, Some(running.number), command);
+    let mut order = Order::new(&server, Some(running.join()), command);
     order.user = user.map(str::to_owned);
-    let mounts = mounts(&keeper(&server)?)?;
+    let mounts = mounts(&supervisor(&server)?)?;
     let input = io::stdin();
     let files = Files {
         input: input.as_fd(),
@@ -90,7 +90,7 @@ pub(super) fn run_inside(
         errors: Stdio::inherit(),
     };
     let signals = relay::as_file(&PASSED_ON)?;
-    let mut launched = launch::launch(order, files, Some(&mounts))?;
+    let mut launched = inside::start(order, files, Some(&mounts))?;
     let pid = i32::try_from(launched.child.id())?;
     loop {
         let mut set = [

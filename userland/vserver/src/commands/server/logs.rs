@@ -3,8 +3,8 @@
 //! `vserver NAME logs`: what its console has shown, and what has happened to it.
 
 use super::super::Verb;
+use crate::exec;
 use crate::exit_codes;
-use crate::launch;
 use crate::server::console_log::older;
 use crate::server::events;
 use crate::server::relay::show;
@@ -83,7 +83,7 @@ impl Logs {
         if events::has_journal() {
             let matched = format!("VSERVER={}", self.name);
             let command = ["journalctl", "--no-pager", "-t", "vserver", &matched];
-            return Err(launch::exec(&command.map(Into::into)).into());
+            return Err(exec::exec(&command.map(Into::into)));
         }
         let mut out = Vec::new();
         for line in events::lines() {

@@ -79,8 +79,8 @@ fn running(name: &str) -> anyhow::Result<(Server, Running, Device)> {
     }
 }
 
-/// The way to its keeper.
-fn keeper(server: &Server) -> anyhow::Result<OwnedFd> {
+/// The way to its supervisor.
+fn supervisor(server: &Server) -> anyhow::Result<OwnedFd> {
     channel::connect(&server.socket()).with_context(|| {
         format!(
             "cannot reach the keeper of {name}, which has its console and its mounts; if it is gone, \
@@ -90,9 +90,9 @@ fn keeper(server: &Server) -> anyhow::Result<OwnedFd> {
     })
 }
 
-/// Where the files of a vserver are, by its keeper.
-fn mounts(keeper: &OwnedFd) -> anyhow::Result<File> {
-    let pid = rustix::net::sockopt::socket_peercred(keeper)?.pid;
+/// Where the files of a vserver are, by its supervisor.
+fn mounts(supervisor: &OwnedFd) -> anyhow::Result<File> {
+    let pid = rustix::net::sockopt::socket_peercred(supervisor)?.pid;
     let path = format!("/proc/{}/ns/mnt", pid.as_raw_nonzero());
     File::open(&path).with_context(|| format!("cannot open {path}"))
 }

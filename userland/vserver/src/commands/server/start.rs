@@ -3,8 +3,8 @@
 //! `vserver NAME start`: start a vserver, and return when its boot is done.
 
 use super::super::Verb;
-use super::keeper;
 use super::stop::Stop;
+use super::supervisor;
 use crate::announce::announce;
 use crate::announce::warn;
 use crate::exit_codes;
@@ -14,9 +14,9 @@ use crate::server::channel::Asked;
 use crate::server::channel::Event;
 use crate::server::channel::Request;
 use crate::server::channel::Told;
-use crate::server::keeper as keeping;
 use crate::server::network;
 use crate::server::relay;
+use crate::server::supervisor as supervising;
 use crate::server::Server;
 use crate::server::State;
 use crate::server::ROOTS;
@@ -82,7 +82,7 @@ impl Verb for Start {
         }
         if state == State::Starting {
             // The command that started it was ended.
-            let socket = keeper(&server)?;
+            let socket = supervisor(&server)?;
             let attach = Request::Attach {
                 before: channel::PIECE_MAX,
             };
@@ -92,8 +92,8 @@ impl Verb for Start {
         check(&server, &config, self.nodev)?;
         warn_of_open_door();
         server.clean_up()?;
-        keeping::start(&server, self.nodev)?;
-        self.follow(&keeper(&server)?)
+        supervising::start(&server, self.nodev)?;
+        self.follow(&supervisor(&server)?)
     }
 }
 

@@ -3,8 +3,8 @@
 //! `vserver NAME stop`: have a vserver end its services, then end what is left.
 
 use super::super::Verb;
-use super::keeper;
 use super::mounts;
+use super::supervisor;
 use crate::announce::announce;
 use crate::announce::warn;
 use crate::exit_codes;
@@ -15,13 +15,13 @@ use crate::server::channel::Request;
 use crate::server::channel::Told;
 use crate::server::has_init;
 use crate::server::hook;
-use crate::server::keeper::describe;
-use crate::server::launch;
-use crate::server::launch::Files;
-use crate::server::launch::Launched;
-use crate::server::launch::Order;
+use crate::server::inside;
+use crate::server::inside::Files;
+use crate::server::inside::Launched;
+use crate::server::inside::Order;
 use crate::server::rc;
 use crate::server::relay;
+use crate::server::supervisor::describe;
 use crate::server::Running;
 use crate::server::Server;
 use crate::server::State;
@@ -105,7 +105,7 @@ impl Stop {
             }
             return Ok(exit_codes::SUCCESS);
         };
-        let keeper = keeper(server)
+        let supervisor = supervisor(server)
             .inspect_err(|error| warn("vserver", format_args!("{error:#}")))
             .ok();
         Stopping {
@@ -114,26 +114,26 @@ impl Stop {
             config: config.clone(),
             device,
             running,
-            keeper,
+            supervisor,
             shown: relay::Text::default(),
         }
         .run()
     }
 
-    /// Its keeper is at work before the vserver has a context, or after. It is told not to go on, and has either ended
+    /// Its supervisor is at work before the vserver has a context, or after. It is told not to go on, and has either ended
     /// then, or made the context.
     fn wait_for_context(
         &self,
         server: &Server,
         device: &Device,
     ) -> anyhow::Result<Option<Running>> {
-        if let Ok(keeper) = keeper(server) {
-            channel::ask(&keeper, &Asked::Request(Request::Stopping))?;
+        if let Ok(supervisor) = supervisor(server) {
+            channel::ask(&supervisor, &Asked::Request(Request::Stopping))?;
             // So it tells when there is a context already.
-            channel::ask(&keeper, &Asked::Request(Request::Attach { before: 0 }))?;
+            channel::ask(&supervisor, &Asked::Request(Request::Attach { before: 0 }))?;
             let mut text = relay::Text::default();
             loop {
-                match channel::hear(&keeper)? {
+                match channel::hear(&supervisor)? {
                     None => break,
                     Some(Told::Event(Event::Started { .. })) => return server.running(device),
                     Some(Told::Output(bytes)) if !self.silent => drop(text.show(&bytes)),
@@ -155,16 +155,16 @@ struct Stopping<'a> {
     device: &'a Device,
     running: Running,
     /// None: it is gone, or has just closed.
-    keeper: Option<OwnedFd>,
+    supervisor: Option<OwnedFd>,
     /// What is shown of its console.
     shown: relay::Text,
 }
 
 impl Stopping<'_> {
     fn run(mut self) -> anyhow::Result<u8> {
-        let had_keeper = self.keeper.is_some();
-        if let Some(keeper) = &self.keeper {
-            channel::ask(keeper, &Asked::Request(Request::Stopping))?;
+        let had_supervisor = self.supervisor.is_some();
+        if let Some(supervisor) = &self.supervisor {
+            channel::ask(supervisor, &Asked::Request(Request::Stopping))?;
         }
         if let Err(error) = hook::run(
             &self.server,
@@ -204,7 +204,7 @@ impl Stopping<'_> {
             self.wait(Instant::now() + Duration::from_secs(1), None, false)?;
         }
         let how = describe(&self.running.context.status()?);
-        self.settle(had_keeper)?;
+        self.settle(had_supervisor)?;
         if let Some(mut command) = command {
             let _ = command.child.wait();
         }
@@ -239,13 +239,14 @@ impl Stopping<'_> {
                 None => return Ok(None),
             }
         };
-        let Some(keeper) = &self.keeper else {
+        let Some(supervisor) = &self.supervisor else {
             anyhow::bail!(
                 "without its keeper nothing can be started inside {}",
                 self.server.name
             );
         };
-        let order = Order::new(&self.server, Some(self.running.number), &command);
+        let mut order = Order::new(&self.server, Some(self.running.join()), &command);
+        order.patience = Some(self.config.stop_timeout);
         let nothing = File::open("/dev/null")?;
         let show = || match self.quiet {
             true => Stdio::null(),
@@ -256,7 +257,7 @@ impl Stopping<'_> {
             output: show(),
             errors: show(),
         };
-        launch::launch(order, files, Some(&mounts(keeper)?)).map(Some)
+        inside::start(order, files, Some(&mounts(supervisor)?)).map(Some)
     }
 
     fn signal_all(&self, signal: i32) -> anyhow::Result<()> {
@@ -303,11 +304,11 @@ impl Stopping<'_> {
         let context = self.running.context.as_fd();
         let mut set = vec![PollFd::new(context, input)];
         set.extend(command.map(|command| PollFd::new(command.pidfd.as_fd(), input)));
-        let keeper = set.len();
+        let supervisor = set.len();
         set.extend(
-            self.keeper
+            self.supervisor
                 .as_ref()
-                .map(|keeper| PollFd::new(keeper.as_fd(), input)),
+                .map(|supervisor| PollFd::new(supervisor.as_fd(), input)),
         );
         let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
         match poll(&mut set, timeout) {
@@ -315,31 +316,31 @@ impl Stopping<'_> {
             Err(errno) => anyhow::bail!("cannot wait: {}", errno.desc()),
         }
         let spoke = set
-            .get(keeper)
-            .is_some_and(|keeper| keeper.any() == Some(true));
+            .get(supervisor)
+            .is_some_and(|supervisor| supervisor.any() == Some(true));
         if spoke {
             self.hear()?;
         }
         Ok(())
     }
 
-    /// False: the keeper has closed.
+    /// False: the supervisor has closed.
     fn hear(&mut self) -> anyhow::Result<bool> {
-        let Some(keeper) = &self.keeper else {
+        let Some(supervisor) = &self.supervisor else {
             return Ok(false);
         };
-        match channel::hear(keeper)? {
+        match channel::hear(supervisor)? {
             Some(Told::Output(bytes)) if !self.quiet => drop(self.shown.show(&bytes)),
             Some(_) => {}
-            None => self.keeper = None,
+            None => self.supervisor = None,
         }
-        Ok(self.keeper.is_some())
+        Ok(self.supervisor.is_some())
     }
 
-    /// The keeper runs the last hook and takes its things away; without one it is done here.
-    fn settle(&mut self, had_keeper: bool) -> anyhow::Result<()> {
+    /// The supervisor runs the last hook and takes its things away; without one it is done here.
+    fn settle(&mut self, had_supervisor: bool) -> anyhow::Result<()> {
         while self.hear()? {}
-        if !had_keeper {
+        if !had_supervisor {
             hook::run(
                 &self.server,
                 "post-stop",

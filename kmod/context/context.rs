@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One context.
+//!
+//! # Lifetime
+//!
+//! A context is alive while [`Context::tasks`] is not zero; each task in it and in its inner
+//! contexts counts one. A living context is held by the registry (its number) and by one
+//! reference of its own, its *life*, that the reaper drops an RCU grace period after the count
+//! has come to zero. So whoever finds a context through a task under the RCU read lock
+//! may take a reference. Once zero, the count stays zero.
+//!
+//! Dropping the last reference drops one to the outer context too, and so on: not in atomic context.
+
+use super::{
+    init_state::Init,
+    network::Network,
+    quotas::{Charge, Counter, Quotas},
+};
+use crate::{
+    linux::{
+        self, own_set_of_namespaces, rlimit, KeptForReaders, OwnNamespaces, Pid, PollQueue, UserNs,
+        Work, RLIMIT_NPROC,
+    },
+    policy::{self, visibility::UserNamespace},
+    uapi,
+};
+use core::ptr;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{Atomic, Full, Relaxed},
+        rcu,
+        Arc,
+        Mutex, //
+    },
+    task::Task,
+};
+
+/// Contexts end in atomic context; what must sleep for it runs here: see `reaper.rs`.
+pub(super) static REAPING: Work = Work::new();
+
+/// Contexts whose count came to zero. A stack without a lock.
+static ENDED: Atomic<*mut Context> = Atomic::new(ptr::null_mut());
+
+/// Contexts alive, the spectator's not counted.
+static ALIVE: Atomic<i32> = Atomic::new(0);
+
+// SAFETY: Its life is a reference that the reaper drops a grace period after the number was removed.
+unsafe impl KeptForReaders for Context {}
+
+/// A security context.
+#[pin_data]
+pub(crate) struct Context {
+    number: Atomic<i32>,
+    flags: Atomic<u32>,
+    nproc_limit: Atomic<u64>,
+    tasks: Atomic<i64>,
+    /// Capabilities no process in it can have. Fixed when made, so that it can only shrink.
+    pub(crate) caps_dropped: u64,
+    /// The user namespace that it was made from.
+    user_ns: UserNs,
+    /// CLOCK_BOOTTIME at which it was made.
+    created_ns: u64,
+    /// How many contexts are around it.
+    depth: u32,
+    /// The context it was entered from.
+    outer: Option<Arc<Context>>,
+    /// What its processes get of the network.
+    network: ARef<Network>,
+    /// What is counted for its users; the spectator's are the host's.
+    quotas: Option<Pin<KBox<Quotas>>>,
+    /// The contexts and loopback blocks that are made inside.
+    inner: Arc<Counter>,
+    /// What it counts for itself.
+    _charge: Charge,
+    /// Its namespaces, from its first process on until its end.
+    #[pin]
+    namespaces: Mutex<Option<OwnNamespaces>>,
+    /// Link of [`ENDED`].
+    pub(super) ended_next: Atomic<*mut Context>,
+    /// Its process 1.
+    pub(crate) init: Init,
+    /// Whether nobody can be added any more: 0 or 1.
+    ending: Atomic<i32>,
+    /// Woken when the context has ended, or its process 1 has. Files that poll it hold the context.
+    #[pin]
+    pub(crate) news: PollQueue,
+}
+
+/// How a context is made.
+pub(super) struct Made<'a> {
+    /// The context that its maker is in.
+    pub(super) within: Option<&'a Context>,
+    /// Whether it is the spectator's.
+    pub(super) is_spectator: bool,
+}
+
+/// Why a task was not added to a context.
+pub(crate) enum NoCharge {
+    /// The context has ended.
+    Ended,
+    /// It, or an outer one, is at its limit.
+    Full,
+    /// It, or an outer one, is ending.
+    Ending,
+}
+
+// SAFETY: All fields are atomics, fixed after construction, or `Sync` themselves; the link is
+// only followed by the one reaper that owns the stack.
+unsafe impl Send for Context {}
+// SAFETY: As above.
+unsafe impl Sync for Context {}
+
+impl Context {
+    /// A context without a number yet, with one task charged: the caller's, whose network is `from`.
+    pub(super) fn new(
+        flags: u32,
+        caps_dropped: u64,
+        outer: Option<Arc<Context>>,
+        from: Option<&Network>,
+        made: &Made<'_>,
+    ) -> Result<Arc<Self>> {
+        let caps_dropped = policy::caps::ceiling(
+            outer.as_ref().map_or(0, |outer| outer.caps_dropped),
+            caps_dropped,
+        );
+        let depth = outer.as_ref().map_or(0, |outer| outer.depth + 1);
+        if !policy::limits::may_nest(depth) {
+            return Err(EAGAIN);
+        }
+        let charge = Charge::new(made.within.map(Context::inner))?;
+        let inner = charge.counter_within()?;
+        let network = Network::of_new_context(from)?;
+        let quotas = if made.is_spectator {
+            None
+        } else {
+            Some(Quotas::new(
+                made.within.is_some(),
+                made.within.and_then(Context::quotas),
+            )?)
+        };
+        let context = Arc::pin_init(
+            pin_init!(Self {
+                number: Atomic::new(-1),
+                flags: Atomic::new(flags),
+                nproc_limit: Atomic::new(rlimit(RLIMIT_NPROC)),
+                tasks: Atomic::new(1),
+                caps_dropped,
+                user_ns: UserNs::own(),
+                created_ns: linux::boottime_ns(),
+                depth,
+                outer,
+                network,
+                quotas,
+                inner,
+                _charge: charge,
+                namespaces <- new_mutex!(None),
+                ended_next: Atomic::new(ptr::null_mut()),
+                init: Init::new(),
+                ending: Atomic::new(0),
+                news <- PollQueue::new(),
+            }),
+            GFP_KERNEL,
+        )?;
+        if let Some(outer) = &context.outer {
+            outer.charge_all();
+        }
+        Ok(context)
+    }
+
+    pub(crate) fn number(&self) -> i32 {
+        self.number.load(Relaxed)
+    }
+
+    /// For the registry, once, before anybody else knows the context.
+    pub(crate) fn set_number(&self, number: i32) {
+        self.network.set_context(number);
+        self.number.store(number, Relaxed);
+    }
+
+    pub(crate) fn network(&self) -> &ARef<Network> {
+        &self.network
+    }
+
+    pub(crate) fn quotas(&self) -> Option<&Quotas> {
+        self.quotas.as_deref()
+    }
+
+    /// What is made inside is counted by it.
+    pub(crate) fn inner(&self) -> &Arc<Counter> {
+        &self.inner
+    }
+
+    /// Gives the caller, who has been charged to it, its namespaces. The spectator keeps his own, to see
+    /// what there is. `ENOMEM`, `ENOSPC`: nothing has changed.
+    pub(crate) fn give_namespaces(&self) -> Result {
+        if self.number() == uapi::CONTEXT_SPECTATOR {
+            return own_set_of_namespaces(None);
+        }
+        let mut namespaces = self.namespaces.lock();
+        if namespaces.is_none() {
+            *namespaces = Some(OwnNamespaces::new()?);
+        }
+        own_set_of_namespaces(namespaces.as_ref())
+    }
+
+    /// At its end, whoever may still look at it: what is in them goes now.
+    pub(crate) fn let_go_of_namespaces(&self) {
+        let namespaces = self.namespaces.lock().take();
+        drop(namespaces);
+    }
+
+    pub(crate) fn flags(&self) -> u32 {
+        self.flags.load(Relaxed)
+    }
+
+    /// Adds flags; none can be taken away. `FLAG_ULIMIT` records the caller's limits.
+    pub(crate) fn add_flags(&self, flags: u32) {
+        if flags & uapi::FLAG_ULIMIT != 0 {
+            self.nproc_limit.store(rlimit(RLIMIT_NPROC), Relaxed);
+        }
+        let mut old = self.flags();
+        while let Err(now) = self.flags.cmpxchg(old, old | flags, Full) {
+            old = now;
+        }
+    }
+
+    /// Whether the caller may decide for all processes of it, when it is in it.
+    pub(crate) fn is_decided_by_caller(&self) -> bool {
+        self.tasks() <= linux::threads().into() || self.user_ns.is_caller_admin()
+    }
+
+    /// Whether a task in it has capabilities that it cannot give.
+    pub(crate) fn is_exceeded_by(&self, task: &Task, guard: &rcu::Guard) -> bool {
+        let (namespace, permitted) = self.user_ns.authority_of(task, guard);
+        policy::visibility::exceeds(namespace, permitted, self.caps_dropped)
+    }
+
+    /// Whether a task in it has such, or can get them by executing a program.
+    pub(crate) fn may_be_exceeded_by(&self, task: &Task, guard: &rcu::Guard) -> bool {
+        let (namespace, permitted) = self.user_ns.authority_of(task, guard);
+        namespace == UserNamespace::Other
+            || policy::visibility::exceeds(namespace, permitted, self.caps_dropped)
+    }
+
+    pub(crate) fn outer(&self) -> Option<&Context> {
+        self.outer.as_deref()
+    }
+
+    pub(crate) fn tasks(&self) -> u64 {
+        self.tasks.load(Relaxed).max(0) as u64
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.tasks() == 0
+    }
+
+    /// From now on nobody can be added, here and in the contexts inside.
+    pub(crate) fn begin_to_end(&self) {
+        self.ending.xchg(1, Full);
+    }
+
+    /// Whether this or one around it is ending.
+    pub(crate) fn is_ending(&self) -> bool {
+        let mut context = Some(self);
+        while let Some(one) = context {
+            if one.ending.load(Relaxed) != 0 {
+                return true;
+            }
+            context = one.outer();
+        }
+        false
+    }
+
+    fn state(&self) -> u32 {
+        if self.is_over() {
+            uapi::STATE_ENDED
+        } else if self.is_ending() {
+            uapi::STATE_ENDING
+        } else {
+            uapi::STATE_ALIVE
+        }
+    }
+
+    /// Process 1 of this context, or else of the next one around it that has one.
+    pub(crate) fn init_pid(&self) -> Option<&Pid> {
+        let mut context = Some(self);
+        while let Some(one) = context {
+            if let Some(pid) = one.init.pid() {
+                return Some(pid);
+            }
+            context = one.outer();
+        }
+        None
+    }
+
+    fn charge_all(&self) {
+        let mut context = Some(self);
+        while let Some(one) = context {
+            one.tasks.add(1, Relaxed);
+            context = one.outer();
+        }
+    }
+
+    /// The limit that a task of the caller's is added against.
+    fn limit(&self) -> Option<u64> {
+        policy::limits::nproc(
+            self.flags(),
+            self.nproc_limit.load(Relaxed),
+            rlimit(RLIMIT_NPROC),
+        )
+    }
+
+    /// Adds a task here only; none beyond the limit, and none when the context has ended.
+    fn charge_one(&self, limit: Option<u64>) -> Result<(), NoCharge> {
+        let mut old = self.tasks.load(Relaxed);
+        loop {
+            if old == 0 {
+                return Err(NoCharge::Ended);
+            }
+            if self.ending.load(Relaxed) != 0 {
+                return Err(NoCharge::Ending);
+            }
+            if !policy::limits::may_add(old.max(0) as u64, limit) {
+                return Err(NoCharge::Full);
+            }
+            match self.tasks.cmpxchg(old, old + 1, Full) {
+                Ok(_) => return Ok(()),
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    /// Adds a task of the caller's, within the limits of this and all outer contexts.
+    pub(crate) fn charge(&self) -> Result<(), NoCharge> {
+        let mut context = Some(self);
+        while let Some(one) = context {
+            if let Err(why) = one.charge_one(one.limit()) {
+                self.uncharge_until(Some(one));
+                return Err(why);
+            }
+            context = one.outer();
+        }
+        Ok(())
+    }
+
+    /// Takes a task away, here and in the outer contexts. Callable in atomic context.
+    pub(crate) fn uncharge(&self) {
+        self.uncharge_until(None);
+    }
+
+    /// The same, in the contexts before `end` only.
+    fn uncharge_until(&self, end: Option<&Self>) {
+        let mut context = Some(self);
+        while let Some(one) = context.filter(|one| !end.is_some_and(|end| ptr::eq(*one, end))) {
+            // Read first: when the count comes to zero, `one` may go at once. The outer context
+            // cannot, because it is still charged for the very same task.
+            context = one.outer();
+            if one.tasks.fetch_sub(1, Full) == 1 {
+                ended(one);
+            }
+        }
+    }
+
+    /// What GET and LIST tell.
+    pub(crate) fn info(&self) -> uapi::ContextInfo {
+        let flags = self.flags();
+        uapi::ContextInfo {
+            context: self.number(),
+            flags,
+            caps_dropped: self.caps_dropped,
+            tasks: self.tasks().min(u32::MAX.into()) as u32,
+            outer: self.outer().map_or(uapi::CONTEXT_ROOT, Context::number),
+            initpid: self.init.number(),
+            state: self.state(),
+            created_ns: self.created_ns,
+            nproc_limit: if flags & uapi::FLAG_ULIMIT != 0 {
+                self.nproc_limit.load(Relaxed)
+            } else {
+                0
+            },
+            reserved: [0; 2],
+        }
+    }
+
+    /// What STATUS tells.
+    pub(crate) fn status(&self) -> uapi::Status {
+        let mut status = uapi::Status {
+            context: self.number(),
+            state: self.state(),
+            tasks: self.tasks().min(u32::MAX.into()) as u32,
+            ..uapi::Status::default()
+        };
+        self.init.describe(&mut status);
+        status
+    }
+}
+
+/// How many are alive, but for the spectator's.
+pub(crate) fn alive() -> u32 {
+    ALIVE.load(Relaxed).max(0) as u32
+}
+
+/// A context has its number now.
+pub(super) fn begun(context: &Context) {
+    if context.number() != uapi::CONTEXT_SPECTATOR {
+        ALIVE.add(1, Relaxed);
+    }
+}
+
+/// The count of a context came to zero. Called in atomic context, once per context.
+fn ended(context: &Context) {
+    if context.number() < 0 {
+        // Never published: its maker still holds it and nobody waits for it.
+        return;
+    }
+    if context.number() != uapi::CONTEXT_SPECTATOR {
+        ALIVE.add(-1, Relaxed);
+    }
+    let this = ptr::from_ref(context).cast_mut();
+    let mut head = ENDED.load(Relaxed);
+    loop {
+        context.ended_next.store(head, Relaxed);
+        match ENDED.cmpxchg(head, this, Full) {
+            Ok(_) => break,
+            Err(now) => head = now,
+        }
+    }
+    REAPING.queue();
+}
+
+/// Takes all contexts that have ended and are not reaped: the first one, with the others behind its link.
+pub(super) fn take_ended() -> *mut Context {
+    ENDED.xchg(ptr::null_mut(), Full)
+}
