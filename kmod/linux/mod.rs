@@ -18,6 +18,7 @@ mod credentials;
 mod datagram;
 mod directories;
 mod directory;
+mod exclusive_socket;
 mod fs;
 mod genetlink;
 mod global;
@@ -74,7 +75,7 @@ pub(crate) use self::scm::*;
 #[cfg(CONFIG_KEYS)]
 pub(crate) use self::user_keyrings::*;
 pub(crate) use self::{
-    cred::*, credentials::*, datagram::*, directories::*, directory::*, fs::*, genetlink::*,
+    cred::*, credentials::*, datagram::*, directories::*, directory::*, exclusive_socket::*, fs::*, genetlink::*,
     global::*, idr::*, inet::*, kernfs::*, lookup::*, marks::*, message::*, module::*,
     namespaces::*, net::*, net_device::*, netlink_messages::*, network_socket::*, parameter::*,
     pid::*, poll::*, proc::*, rcu_table::*, registers::*, route::*, seq::*, shared_resources::*,

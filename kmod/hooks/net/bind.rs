@@ -22,7 +22,7 @@ use crate::{
     },
     context::network::Network,
     hooks::net::any,
-    linux::{Address, InetSocketAddress, LockedSock, NetworkSocket, Sock},
+    linux::{Address, ExclusiveSocket, InetSocketAddress, LockedSock, NetworkSocket, Sock},
     policy::address::Bind,
 };
 use kernel::{error::to_result, ffi::c_int, prelude::*};
@@ -83,8 +83,8 @@ pub(crate) fn forget(sk: &Sock) {
 
 /// Binds to "any" in the sense of the network: to its loopback, found by its addresses. With the mark,
 /// `hooks/net/ports.rs` decides whether another socket has the port.
-pub(crate) fn bind_any(sock: NetworkSocket<'_>, port: u16, only_v4: bool) -> Result {
-    mark_any(sock, only_v4)?;
+pub(crate) fn bind_any(sock: &ExclusiveSocket<'_>, port: u16, only_v4: bool) -> Result {
+    mark_any(**sock, only_v4)?;
     let (sk, network) = (sock.sock(), sock.network());
     let place = place_of_any(sk, network);
     let (mut address, length) = if sk.is_v6() {
@@ -98,7 +98,7 @@ pub(crate) fn bind_any(sock: NetworkSocket<'_>, port: u16, only_v4: bool) -> Res
     let result = to_result(sock.bind(address.address(length)));
     let locked = sk.lock();
     if result.is_err() {
-        // Unless another thread has bound it meanwhile.
+        // Unless it is a stream that another thread has bound meanwhile.
         if !sk.has_port() {
             unmark(&locked);
         }
@@ -154,7 +154,8 @@ fn decide(
 /// bind(2).
 pub(crate) fn bind(sock: NetworkSocket<'_>, given: Address<'_>) -> Result {
     let sk = sock.sock();
-    let Some((mut address, length, how)) = decide(sock, given)? else {
+    let sock = sock.exclusively()?;
+    let Some((mut address, length, how)) = decide(*sock, given)? else {
         return to_result(sock.bind(given));
     };
     // No stream reaches a group, and a stream with a group as its source could come from anywhere.
@@ -167,7 +168,7 @@ pub(crate) fn bind(sock: NetworkSocket<'_>, given: Address<'_>) -> Result {
     }
     if matches!(how, Bind::Any | Bind::AnyV4) {
         if sk.has_ports() {
-            return bind_any(sock, address.port(), how == Bind::AnyV4);
+            return bind_any(&sock, address.port(), how == Bind::AnyV4);
         }
         // The source is chosen with each message, or was chosen when the socket was made.
         if sk.kind() != sock_type_SOCK_RAW {
@@ -175,9 +176,9 @@ pub(crate) fn bind(sock: NetworkSocket<'_>, given: Address<'_>) -> Result {
         }
         return Ok(());
     }
-    trust_source(sock, 0);
+    trust_source(*sock, 0);
     let result = to_result(sock.bind(address.address(length)));
-    trust_source(sock, sk.source_v4());
+    trust_source(*sock, sk.source_v4());
     result
 }
 
@@ -294,7 +295,7 @@ pub(crate) fn listen(sock: NetworkSocket<'_>, backlog: c_int) -> Result {
         if sk.has_port() {
             return Err(EINVAL);
         }
-        bind_any(sock, 0, false)?;
+        bind_any(&sock.exclusively()?, 0, false)?;
     }
     to_result(sock.listen(backlog))
 }

@@ -14,13 +14,13 @@ use super::{
 };
 use crate::{
     bindings::{sock_type_SOCK_DGRAM, sock_type_SOCK_STREAM, AF_UNSPEC, IPPROTO_UDP},
-    linux::{Address, LockedSock, NetworkSocket},
+    linux::{Address, ExclusiveSocket, LockedSock, NetworkSocket},
 };
 use kernel::{error::to_result, ffi::c_int, prelude::*};
 
 /// To be called when a datagram socket bound to "any" has got a peer: from then on packets find it by
 /// its source address only.
-fn settle(sock: NetworkSocket<'_>, v4: Be32, v6: In6) {
+fn settle(sock: &ExclusiveSocket<'_>, v4: Be32, v6: In6) {
     let locked = sock.sock().lock();
     if sock.sock().is_connected() {
         locked.put_source(v4, v6);
@@ -37,13 +37,13 @@ fn lose_address(sock: NetworkSocket<'_>, locked: &LockedSock<'_>) {
 }
 
 /// To be called when one of "any" has lost the peer: back to "any", or if its port is lost, too, to nothing.
-fn unsettle(sock: NetworkSocket<'_>) {
+fn unsettle(sock: &ExclusiveSocket<'_>) {
     let (sk, socket, network) = (sock.sock(), sock.socket(), sock.network());
     let locked = sk.lock();
     if !sk.has_port() {
         // The program has not chosen the port, so that the kernel took it back with the peer.
-        leave_any(sock, &locked);
-        lose_address(sock, &locked);
+        leave_any(**sock, &locked);
+        lose_address(**sock, &locked);
     } else {
         let place = place_of_any(sk, network);
         locked.put_bound(place, mapped(place));
@@ -59,7 +59,7 @@ fn unsettle(sock: NetworkSocket<'_>) {
 
 /// Disconnects a datagram socket. Its address goes, unless the program has bound it, but never its source: another thread may be
 /// sending.
-fn disconnect_datagrams(sock: NetworkSocket<'_>, given: Address<'_>, flags: c_int) -> Result {
+fn disconnect_datagrams(sock: &ExclusiveSocket<'_>, given: Address<'_>, flags: c_int) -> Result {
     let sk = sock.sock();
     let keeps = {
         let locked = sk.lock();
@@ -75,27 +75,22 @@ fn disconnect_datagrams(sock: NetworkSocket<'_>, given: Address<'_>, flags: c_in
         return result;
     }
     let locked = sk.lock();
-    // Never without a source, even if another thread has disconnected it, too.
-    if !sk.has_port() && sk.source_v4() == 0 {
-        preset_source(&locked, sock.network());
-    }
-    // Another thread may have bound it meanwhile.
-    if !keeps && !sk.has_chosen_port() && !sk.is_of_any() {
+    if !keeps {
         locked.keep_address(false);
         if result.is_ok() && !sk.has_port() {
-            lose_address(sock, &locked);
+            lose_address(**sock, &locked);
         }
     }
     result
 }
 
-fn disconnect(sock: NetworkSocket<'_>, given: Address<'_>, flags: c_int) -> Result {
+fn disconnect(sock: &ExclusiveSocket<'_>, given: Address<'_>, flags: c_int) -> Result {
     if sock.sock().kind() == sock_type_SOCK_DGRAM {
         disconnect_datagrams(sock, given, flags)?;
     } else {
         to_result(sock.connect(given, flags))?;
     }
-    trust_source(sock, sock.sock().source_v4());
+    trust_source(**sock, sock.sock().source_v4());
     Ok(())
 }
 
@@ -103,8 +98,9 @@ fn disconnect(sock: NetworkSocket<'_>, given: Address<'_>, flags: c_int) -> Resu
 pub(crate) fn connect(sock: NetworkSocket<'_>, given: Address<'_>, flags: c_int) -> Result {
     let (sk, socket) = (sock.sock(), sock.socket());
     let is_stream = sk.kind() == sock_type_SOCK_STREAM;
+    let exclusive = sock.exclusively()?;
     if given.family().is_none_or(|family| family == AF_UNSPEC) {
-        return disconnect(sock, given, flags);
+        return disconnect(&exclusive, given, flags);
     }
     // Connecting or connected: the kernel answers.
     if is_stream && (!socket.is_unconnected() || !sk.is_closed()) {
@@ -113,7 +109,7 @@ pub(crate) fn connect(sock: NetworkSocket<'_>, given: Address<'_>, flags: c_int)
     let Some(mut way) = find_way(sock, given.bytes())? else {
         // Before the kernel looks at the address, it binds a socket of datagrams.
         if !is_stream && sk.has_ports() && sk.is_unbound() {
-            bind_any(sock, 0, false)?;
+            bind_any(&exclusive, 0, false)?;
         }
         return to_result(sock.connect(given, flags));
     };
@@ -124,6 +120,8 @@ pub(crate) fn connect(sock: NetworkSocket<'_>, given: Address<'_>, flags: c_int)
         return Err(EINVAL);
     }
 
+    let source6 = if sk.is_v6() { sk.source_v6() } else { [0; 16] };
+    let before = (sk.source_v4(), source6);
     let mut is_released = true;
     if socket.is_of_any() {
         if is_stream {
@@ -156,9 +154,12 @@ pub(crate) fn connect(sock: NetworkSocket<'_>, given: Address<'_>, flags: c_int)
     }
     if !is_stream && socket.is_of_any() {
         if result.is_ok() {
-            settle(sock, way.source4, way.source6);
+            settle(&exclusive, way.source4, way.source6);
+        } else if sk.is_connected() {
+            // It keeps its peer.
+            settle(&exclusive, before.0, before.1);
         } else {
-            unsettle(sock);
+            unsettle(&exclusive);
         }
     }
     // The kernel may have reset the source.

@@ -7,9 +7,10 @@ use super::network::OfNetwork;
 use crate::{
     attach::hook::hooks,
     bindings::{
-        compat_ifreq, ifconf, ifreq, sockaddr_in, AF_INET, SIOCBRADDBR, SIOCBRDELIF, SIOCDARP,
-        SIOCGIFADDR, SIOCGIFBR, SIOCGIFBRDADDR, SIOCGIFDSTADDR, SIOCGIFNAME, SIOCGIFNETMASK,
-        SIOCGIFVLAN, SIOCSARP, SIOCSIFBR, SIOCSIFVLAN,
+        compat_ifreq, ifconf, ifreq, sockaddr_in, AF_INET, AF_INET6, SIOCBONDCHANGEACTIVE,
+        SIOCBONDENSLAVE, SIOCBRADDBR, SIOCBRDELIF, SIOCDARP, SIOCGIFADDR, SIOCGIFBR,
+        SIOCGIFBRDADDR, SIOCGIFDSTADDR, SIOCGIFNAME, SIOCGIFNETMASK, SIOCGIFVLAN, SIOCPROTOPRIVATE,
+        SIOCSARP, SIOCSIFBR, SIOCSIFVLAN,
     },
     context::{membership::with_own_network, network::Network},
     linux::{
@@ -183,27 +184,36 @@ fn sees_index(sock: NetworkSocket<'_>, index: c_int) -> bool {
         .is_some_and(|device| device.is_seen_by(sock.network(), &guard))
 }
 
-/// Requests about bridges, VLANs and radio devices, which the kernel does not give to a socket's
-/// operations. They name devices in ways of their own: to the network there are none of these.
+/// Requests about bridges, VLANs, radio devices, and devices that are joined to one. They name devices in ways of their own: to the
+/// network there are none of these.
 fn is_of_other_devices(command: c_uint) -> bool {
     /// SIOCIWFIRST to SIOCIWLAST of linux/wireless.h.
     const WIRELESS: core::ops::RangeInclusive<c_uint> = 0x8b00..=0x8bff;
     matches!(
         command,
-        SIOCGIFBR..=SIOCSIFBR | SIOCGIFVLAN..=SIOCSIFVLAN | SIOCBRADDBR..=SIOCBRDELIF
+        SIOCGIFBR..=SIOCSIFBR
+            | SIOCGIFVLAN..=SIOCSIFVLAN
+            | SIOCBONDENSLAVE..=SIOCBONDCHANGEACTIVE
+            | SIOCBRADDBR..=SIOCBRDELIF
     ) || WIRELESS.contains(&command)
 }
 
-/// The answer to such a request, and to one about a neighbour, which names a device, too: those that the network has are in
-/// /proc/net/arp.
+/// The answer to such a request, to one about a neighbour, which names a device, too (those that the network has are in
+/// /proc/net/arp), and to one that is a protocol's own.
 fn refuse_other(file: &File, command: c_uint) -> Option<c_long> {
+    let is_of_protocol = command & !0xf == SIOCPROTOPRIVATE;
     let error = match command {
         SIOCDARP..=SIOCSARP => ENXIO,
         // As in a kernel that has no such devices.
         _ if is_of_other_devices(command) => ENOPKG,
+        // Of IPv4 and IPv6, these tell of the routes of groups.
+        _ if is_of_protocol => EADDRNOTAVAIL,
         _ => return None,
     };
     let sock = Socket::of_file(file).and_then(Socket::sock)?;
+    if is_of_protocol && !matches!(sock.family(), AF_INET | AF_INET6) {
+        return None;
+    }
     with_confined(sock.net(), |_| Some(error.to_errno() as c_long))
 }
 

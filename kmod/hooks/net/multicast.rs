@@ -7,7 +7,7 @@
 //! other sockets do not pay for them.
 //!
 //! `CHANGES` is the mutex of those who add and remove receivers and members. Its holders sleep, and
-//! take socket locks and the locks of a bind. Softirq reads both tables under RCU. A member is
+//! take the locks of receivers and of a bind. Softirq reads both tables under RCU. A member is
 //! removed before its socket is released, and a receiver with its last member; so both are gone
 //! before their network namespace.
 
@@ -17,8 +17,8 @@ use crate::{
     bindings::{sock_type_SOCK_DGRAM, IPPROTO_UDP},
     context::network::Network,
     linux::{
-        global_mutex, Arrival, Datagram, InetSocketAddress, Keyed, ListedSock, Net, NetworkSocket,
-        RcuTable, Receiver, Room, SkBuff, Sock,
+        global_mutex, Arrival, Datagram, ExclusiveSocket, InetSocketAddress, Keyed, ListedSock,
+        Net, RcuTable, Receiver, Room, SkBuff, Sock,
     },
 };
 use kernel::{
@@ -298,14 +298,16 @@ fn groups_of(sk: &Sock) -> Result<KVVec<In6>> {
 /// Brings the memberships of a socket up to date, after it has been bound to "any", or has joined
 /// or left groups. It gets what is sent to its groups, and if the program has chosen its port, what
 /// is sent to broadcast addresses. Sleeps.
-pub(crate) fn update(sock: NetworkSocket<'_>) -> Result {
+pub(crate) fn update(sock: &ExclusiveSocket<'_>) -> Result {
     let sk = sock.sock();
     let is_udp = sk.kind() == sock_type_SOCK_DGRAM && sk.protocol() == IPPROTO_UDP;
     if !is_udp || !sock.socket().is_of_any() {
         return Ok(());
     }
-    let _changes = CHANGES.lock();
+    // Before the mutex of all: another thread may have the sock locked for as long as it likes, with a message whose memory does
+    // not come.
     let mut wanted = groups_of(sk)?;
+    let _changes = CHANGES.lock();
     let broadcast = sock.network().set_or_nothing().broadcast;
     if broadcast != 0 && sk.has_chosen_port() && !sk.is_of_any_v6only() {
         let _ = wanted.push_within_capacity(mapped(broadcast.to_be()));

@@ -3,6 +3,7 @@
 //! Source and destination of what a process sends that is confined to addresses.
 
 use super::decisions::{mapped, unmapped, Be32, In6, LOCALHOST};
+use super::device::check_index;
 use super::lookup;
 use super::network::OfNetwork;
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     context::network::Network,
     linux::{InetSocketAddress, NetworkSocket, Sock},
 };
-use kernel::prelude::*;
+use kernel::{ffi::c_int, prelude::*};
 
 /// LOOPBACK4_IPV6: the kernel notes it as the IPv4 address of a socket that has only an IPv6
 /// address.
@@ -80,6 +81,17 @@ fn route_v6(sk: &Sock, network: &Network, dest: In6, scope: u32) -> Result<In6> 
     }
 }
 
+/// Whether an IPv6 address is that of a neighbour or a group at one device, which the scope names.
+fn is_of_a_link(address: In6) -> bool {
+    let [first, second, ..] = address;
+    match first {
+        0xfe => second & 0xc0 == 0x80,
+        // The lower half is how far the group reaches: the interface, or the link.
+        0xff => matches!(second & 0x0f, 1 | 2),
+        _ => false,
+    }
+}
+
 /// Finds the way to the address that a program gives. `None`: the address is malformed, and the
 /// kernel will return the error. Sleeps.
 pub(crate) fn find_way(sock: NetworkSocket<'_>, name: &[u8]) -> Result<Option<Way>> {
@@ -107,6 +119,9 @@ pub(crate) fn find_way(sock: NetworkSocket<'_>, name: &[u8]) -> Result<Option<Wa
             } else {
                 let has_scope = length == InetSocketAddress::LENGTH_V6;
                 let scope = if has_scope { way.dest.scope() } else { 0 };
+                if is_of_a_link(dest) {
+                    check_index(sock, scope as c_int).map_err(|_| ENETUNREACH)?;
+                }
                 way.source6 = route_v6(sk, network, dest, scope)?;
                 way.source.set_scope(way.dest.scope());
             }

@@ -173,7 +173,7 @@ fn send_datagram(sock: NetworkSocket<'_>, message: &SocketMessage, size: usize) 
         chosen = check_control(sock, &mut copy[ROOM..], v4, source)?;
     }
     if sock.sock().has_ports() && sock.sock().is_unbound() {
-        match bind::bind_any(sock, 0, false) {
+        match bind::bind_any(&sock.exclusively()?, 0, false) {
             Err(error) if error != EINVAL => return Err(error),
             _ => (),
         }

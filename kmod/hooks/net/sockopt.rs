@@ -223,8 +223,9 @@ fn set_membership(
     if let Some(at) = membership.address {
         copy[at..][..4].copy_from_slice(&address.to_ne_bytes());
     }
+    let exclusive = sock.exclusively()?;
     match set(&OptionValue::of_kernel(&mut copy)) {
-        0 => multicast::update(sock).map(|()| 0),
+        0 => multicast::update(&exclusive).map(|()| 0),
         answer => Ok(answer),
     }
 }

@@ -14,6 +14,7 @@ use std::{
 };
 use vserver_uapi::*;
 
+mod numbers;
 mod requests;
 
 pub const TESTS: &[Test] = &[
@@ -23,6 +24,8 @@ pub const TESTS: &[Test] = &[
     requests::OLD,
     requests::OTHER_DEVICES,
     requests::CHANGED_MEANWHILE,
+    numbers::SCOPES,
+    numbers::PACKET_INFORMATION,
     test("netdev::rtnetlink", 60, rtnetlink),
     test("netdev::rtnetlink_news", 60, news),
     test("netdev::names_and_numbers", 60, names),

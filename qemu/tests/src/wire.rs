@@ -36,7 +36,7 @@ pub const TESTS: &[Test] = &[
     ),
     test(
         "wire::groups_while_options_change",
-        60,
+        120,
         groups::options_change,
     ),
     test("wire::disconnected_meanwhile", 120, disconnected_meanwhile),

@@ -13,6 +13,7 @@ pub const ANY: Test = test("inet::udp_any_is_all_own_addresses", 60, any);
 pub const CONNECTED: Test = test("inet::udp_connected", 60, connected);
 pub const PKTINFO: Test = test("inet::udp_source_by_message", 60, pktinfo);
 pub const DISCONNECTED: Test = test("inet::udp_disconnected_and_bound_anew", 60, disconnected);
+pub const FAILED_CONNECT: Test = test("inet::udp_connect_that_fails", 60, failed_connect);
 pub const BOUND_BY_THE_KERNEL: Test =
     test("inet::udp_bound_by_the_kernel", 60, bound_by_the_kernel);
 pub const PING: Test = test("inet::ping_without_privilege", 60, ping);
@@ -319,6 +320,36 @@ fn disconnected() -> Outcome {
         )?;
         Ok("")
     })
+}
+
+/// A socket whose second connect(2) fails, and what it still gets from its first peer.
+fn reconnect(bound: SocketAddr, peer: &str) -> Result<String, String> {
+    let socket = UdpSocket::bind(bound).map_err(words)?;
+    socket.set_nonblocking(true).map_err(words)?;
+    let first = UdpSocket::bind(at(peer, 0)).map_err(words)?;
+    socket
+        .connect(first.local_addr().map_err(words)?)
+        .map_err(words)?;
+    let name = socket.local_addr().map_err(words)?;
+    // Without SO_BROADCAST the kernel refuses that when it has looked for the way.
+    let refused = errno(socket.connect(at("255.255.255.255", 9)));
+    let kept = socket.peer_addr().ok() == first.local_addr().ok();
+    let same = socket.local_addr().map_err(words)? == name;
+    first.send_to(b"!", name).map_err(words)?;
+    let got = errno(socket.recv(&mut [0; 4]).map(drop));
+    Ok(format!("{refused:?} {kept} {same} {got:?}"))
+}
+
+/// It is as on the host.
+fn failed_connect() -> Outcome {
+    addresses()?;
+    let expected = reconnect(at("0.0.0.0", 8197), B)?;
+    for bound in [at("0.0.0.0", 8197), at(A, 8197)] {
+        within(100, &[A, B], || {
+            equal("the results", reconnect(bound, B)?, expected.clone()).map(|()| "")
+        })?;
+    }
+    Ok(())
 }
 
 /// Whether a socket gets what is sent to its port at an address.

@@ -24,6 +24,8 @@ const SIOCGIFINDEX: usize = 0x8933;
 const SIOCGIFBR: usize = 0x8940;
 const SIOCGIFVLAN: usize = 0x8982;
 const SIOCGARP: usize = 0x8954;
+const SIOCBONDINFOQUERY: usize = 0x8994;
+const SIOCGETVIFCNT: usize = 0x89e0;
 const SIOCDEVPRIVATE: usize = 0x89f0;
 
 /// A request with a name; what is behind the name in the answer.
@@ -156,6 +158,8 @@ fn other_devices() -> Outcome {
             let vlan = ask(&fd, SIOCGIFVLAN, "", 0).map(drop);
             equal("VLANs", vlan, Err(Errno::ENOPKG))?;
             let private = |name| ask(&fd, SIOCDEVPRIVATE, name, 0).map(drop);
+            let bond = ask(&fd, SIOCBONDINFOQUERY, "vsown", 0).map(drop);
+            equal("what a device joins", bond, Err(Errno::ENOPKG))?;
             equal("a driver", private("vsown"), Err(Errno::EOPNOTSUPP))?;
             equal("a foreign one", private("vshost"), Err(Errno::ENODEV))?;
             let flags = ask(&fd, SIOCGIFFLAGS, "vshost", 0).map(drop);
@@ -166,7 +170,9 @@ fn other_devices() -> Outcome {
             let address = ask(&fd, SIOCGIFADDR, "vshost", 0).map(drop);
             equal("its address", address, Err(Errno::ENODEV))?;
         }
-        Ok(())
+        let raw = socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_IGMP)?;
+        let routes = ask(&raw, SIOCGETVIFCNT, "", 0).map(drop);
+        equal("routes of groups", routes, Err(Errno::EADDRNOTAVAIL))
     })?;
     ip("link del vsbridge").map(drop)
 }

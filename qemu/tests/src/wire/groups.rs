@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::fixture::{address, confine_to};
-use crate::syscalls::set_option;
+use crate::syscalls::{ioctl_address, set_option};
 use nix::{
     errno::Errno,
     sys::socket::{recvmsg, ControlMessageOwned, MsgFlags, SockaddrStorage},
@@ -276,6 +276,7 @@ pub fn groups() -> Outcome {
 /// word as the module's marks, without atomics; and the peer sends all the while. Nobody who was closed gets anything.
 pub fn options_change() -> Outcome {
     const TIME: Duration = Duration::from_secs(3);
+    const FEWEST: u32 = 20;
     let (_peer, ask) = speaker()?;
     let member: Make = || {
         let open = AtomicI32::new(-1);
@@ -293,7 +294,8 @@ pub fn options_change() -> Outcome {
             let start = Instant::now();
             let mut outcome = Ok(());
             let mut rounds = 0;
-            while outcome.is_ok() && start.elapsed() < TIME {
+            // However slow the machine is: the test has a limit of its own.
+            while outcome.is_ok() && (rounds < FEWEST || start.elapsed() < TIME) {
                 // The other thread still has the one before for a moment.
                 let Ok(socket) = any() else { continue };
                 outcome = (|| {
@@ -308,7 +310,7 @@ pub fn options_change() -> Outcome {
                 open.store(-1, Relaxed);
             }
             done.store(true, Relaxed);
-            outcome.and(ensure("some rounds", rounds > 10))
+            outcome
         })?;
         Ok(Vec::new())
     };
@@ -316,7 +318,13 @@ pub fn options_change() -> Outcome {
     std::thread::scope(|threads| {
         threads.spawn(|| {
             while speaks.load(Relaxed) {
-                let _ = nix::unistd::write(&ask, b"!");
+                // On a slow machine rounds would pile up, and go on for long.
+                let mut waiting = 0i32;
+                let address = (&raw mut waiting) as usize;
+                let counted = ioctl_address(&ask, libc::FIONREAD as u32, address);
+                if counted.is_ok() && waiting == 0 {
+                    let _ = nix::unistd::write(&ask, b"!");
+                }
                 std::thread::sleep(Duration::from_millis(20));
             }
         });
