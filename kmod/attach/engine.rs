@@ -230,7 +230,7 @@ pub(super) fn attach_inits() -> Result {
 
 /// See [`super::detach_inits`].
 pub(super) fn detach_inits() {
-    // This may take long, and who only asks what is attached does not wait for it.
+    // This can take a while, and who only asks what is attached does not wait for it.
     let jumps = ENGINE.lock().with_inits.attached.take();
     if let Some(jumps) = jumps {
         jumps.detach();

@@ -9,9 +9,10 @@
 //!
 //! # The delay
 //!
-//! Attaching and detaching change the kernel's text while all processors wait, and detaching can take seconds, for which a
-//! process 1 that comes meanwhile has to wait. Neither is to happen for each restart of a server, which has no process 1 for a
-//! moment, nor as often as a user likes who may make contexts. In exchange the host pays for its calls [`DELAY`] longer.
+//! Attaching and detaching change the kernel's text, which interrupts all processors several times and takes up to a tenth of a
+//! second on an emulated machine; a process 1 that comes meanwhile waits. That is not to happen for each restart of a server,
+//! which has no process 1 for a moment, nor as often as a user likes who may make contexts. In exchange the host pays for its
+//! calls [`DELAY`] longer.
 
 use crate::{
     attach,

@@ -196,7 +196,7 @@ fn stay() -> Outcome {
 
 /// Around the moment at which they go: before it, while it is to begin, while it goes on, after it.
 fn come_back() -> Outcome {
-    for milliseconds in [4700, 4900, 4980, 5000, 5010, 5020, 5050, 5100, 5300, 7000] {
+    for milliseconds in [4700, 4900, 4980, 5000, 5020, 5050, 5100, 5200, 5300, 7000] {
         as_init(|_| translated())?;
         until_empty()?;
         sleep(Duration::from_millis(milliseconds));
@@ -238,7 +238,7 @@ fn cycles() -> Outcome {
 /// While they are to be detached, while they are being detached, after that; with processes of the host inside of them.
 fn unload() -> Outcome {
     let at_work: [Load; 3] = module::at_work()?;
-    for milliseconds in [0, 1000, 4990, 5000, 5005, 5020, 5100, 6000] {
+    for milliseconds in [0, 1000, 5000, 5060, 5120, 5200, 5300, 6000] {
         as_init(|_| translated()).map_err(|text| format!("{milliseconds} ms: {text}"))?;
         until_empty()?;
         sleep(Duration::from_millis(milliseconds));
