@@ -18,6 +18,10 @@ u64 vserver_inline_siphash(const void *data, size_t length, const siphash_key_t 
 void vserver_inline_idr_init(struct idr *idr) { idr_init(idr); }
 void vserver_inline_init_work(struct work_struct *work, work_func_t run) { INIT_WORK(work, run); }
 bool vserver_inline_schedule_work(struct work_struct *work) { return schedule_work(work); }
+void vserver_inline_init_delayed_work(struct delayed_work *work, work_func_t run)
+{ INIT_DELAYED_WORK(work, run); }
+bool vserver_inline_mod_delayed_work(struct delayed_work *work, unsigned long delay)
+{ return mod_delayed_work(system_long_wq, work, delay); }
 void vserver_inline_this_cpu_dec(unsigned long __percpu *count) { this_cpu_dec(*count); }
 bool vserver_inline_test_bit_acquire(unsigned long bit, const unsigned long *word)
 { return test_bit_acquire(bit, word); }

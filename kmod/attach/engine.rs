@@ -196,7 +196,7 @@ struct Engine {
 }
 
 kernel::sync::global_lock! {
-    /// Taken with no other lock of the module's: by module init and exit, and by ENTER before it takes any.
+    /// A leaf among the locks of the module: by module init and exit, by requests, and when hooks are attached or detached.
     // SAFETY: Initialised by `init`, which module init calls before there is anybody to use it.
     unsafe(uninit) static ENGINE: Mutex<Engine> = Engine {
         always: Group::new(),
@@ -223,16 +223,18 @@ pub(super) fn attach(always: &[&[Hook]], with_inits: &[&[Hook]]) -> Result {
     engine.always.attach()
 }
 
-/// Attaches what a context's process 1 needs, unless that is done, before there is the first one. They stay attached until
-/// the module goes. `then` is done the first time. Sleeps.
-pub(super) fn attach_inits(then: impl FnOnce()) -> Result {
-    let mut engine = ENGINE.lock();
-    if engine.with_inits.attached.is_some() {
-        return Ok(());
+/// See [`super::attach_inits`].
+pub(super) fn attach_inits() -> Result {
+    ENGINE.lock().with_inits.attach()
+}
+
+/// See [`super::detach_inits`].
+pub(super) fn detach_inits() {
+    // This can take a while, and who only asks what is attached does not wait for it.
+    let jumps = ENGINE.lock().with_inits.attached.take();
+    if let Some(jumps) = jumps {
+        jumps.detach();
     }
-    engine.with_inits.attach()?;
-    then();
-    Ok(())
 }
 
 /// Detaches what is attached, at module exit. Callers can still be on their way after it: see `attach/mod.rs`.

@@ -19,6 +19,11 @@
 //! grace period (all tasks that had jumped in have counted), wait until the count is zero, one more
 //! grace period (all that had counted down have returned). Around the latter the entries of terminals
 //! and the roots of /proc forget the module ([`Handlers`]).
+//!
+//! Hooks that are detached while the module stays (`detach_inits`) need none of that. A task that is inside one of them
+//! finishes there, in code and by an address of the kernel's (`vserver_addr_NAME`) that both stay as they are, and what it
+//! finds is that there is no process 1. Attaching again meets it without harm. If the module goes next, the grace period above
+//! begins after that, so it waits for this task, too.
 
 use crate::bindings;
 use core::marker::PhantomData;
@@ -72,9 +77,15 @@ pub(crate) const FEATURES: u64 = crate::uapi::FEATURE_ADDRESSES
         0
     };
 
-/// Attaches what a context's process 1 needs, before there is the first one. `then` is done the first time. Sleeps.
-pub(crate) fn inits(then: impl FnOnce()) -> Result {
-    engine::attach_inits(then)
+/// Attaches what a context's process 1 needs, all or nothing: before there is one, and not when it is attached. The caller
+/// sees to it that this and [`detach_inits`] do not run side by side. Sleeps.
+pub(crate) fn attach_inits() -> Result {
+    engine::attach_inits()
+}
+
+/// Detaches what [`attach_inits`] has attached, when there is no process 1 any more and before the module begins to go. Sleeps.
+pub(crate) fn detach_inits() {
+    engine::detach_inits();
 }
 
 /// What the handlers do around that they are attached. Each is called once, in this order.
@@ -95,7 +106,7 @@ pub(crate) trait Handlers {
 pub(crate) struct Attached<H: Handlers>(PhantomData<H>);
 
 impl<H: Handlers> Attached<H> {
-    /// Attaches all or nothing: these hooks of `hooks!` (for good, and with the first process 1 of a context), and those of
+    /// Attaches all or nothing: these hooks of `hooks!` (for good, and while a process 1 of a context lives), and those of
     /// the lane.
     pub(crate) fn new(always: &[&[hook::Hook]], with_inits: &[&[hook::Hook]]) -> Result<Self> {
         engine::init();

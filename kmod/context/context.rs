@@ -13,6 +13,7 @@
 //! Dropping the last reference drops one to the outer context too, and so on: not in atomic context.
 
 use super::{
+    init_hooks::InitHooks,
     init_state::Init,
     network::Network,
     quotas::{Charge, Counter, Quotas},
@@ -79,6 +80,9 @@ pub(crate) struct Context {
     /// Its namespaces, from its first process on until its end.
     #[pin]
     namespaces: Mutex<Option<OwnNamespaces>>,
+    /// What its process 1 needs, from then on until its end: those that are left behind have the same numbers as before.
+    #[pin]
+    init_hooks: Mutex<Option<InitHooks>>,
     /// Link of [`ENDED`].
     pub(super) ended_next: Atomic<*mut Context>,
     /// Its process 1.
@@ -158,6 +162,7 @@ impl Context {
                 inner,
                 _charge: charge,
                 namespaces <- new_mutex!(None),
+                init_hooks <- new_mutex!(None),
                 ended_next: Atomic::new(ptr::null_mut()),
                 init: Init::new(),
                 ending: Atomic::new(0),
@@ -211,6 +216,12 @@ impl Context {
     pub(crate) fn let_go_of_namespaces(&self) {
         let namespaces = self.namespaces.lock().take();
         drop(namespaces);
+    }
+
+    /// It gets a process 1, or gives up what that needed: nobody is in it any more.
+    pub(crate) fn keep_init_hooks(&self, hooks: Option<InitHooks>) {
+        let before = core::mem::replace(&mut *self.init_hooks.lock(), hooks);
+        drop(before);
     }
 
     pub(crate) fn flags(&self) -> u32 {

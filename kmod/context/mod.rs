@@ -5,6 +5,7 @@
 pub(crate) mod addresses;
 #[expect(clippy::module_inception)] // One context, among what is about all of them.
 mod context;
+pub(crate) mod init_hooks;
 mod init_state;
 pub(crate) mod membership;
 mod net;
@@ -18,9 +19,10 @@ pub(crate) use self::context::*;
 use kernel::prelude::*;
 
 /// In module init, before anything else here.
-pub(crate) fn init<A: reaper::AtEnd>() -> Result {
+pub(crate) fn init<A: reaper::AtEnd + init_hooks::Follow>() -> Result {
     registry::init();
     reaper::init::<A>();
+    init_hooks::init::<A>();
     membership::init();
     addresses::init();
     quotas::init()

@@ -37,6 +37,7 @@ fn reap<A: AtEnd>() {
         let context = unsafe { &*next };
         registry::remove(context);
         context.let_go_of_namespaces();
+        context.keep_init_hooks(None);
         A::ended(context.network());
         context.news.wake();
         next = context.ended_next.load(Relaxed);

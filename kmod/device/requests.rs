@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     attach,
-    context::{self, membership, network::Network, quotas::Quotas, registry, Context},
+    context::{
+        self, init_hooks::InitHooks, membership, network::Network, quotas::Quotas, registry,
+        Context,
+    },
     hooks::{self, init, pid::get_task},
     linux::{self, shares_resources, Credentials, CAP_LAST},
     policy::{
@@ -81,23 +84,10 @@ fn info(arg: usize) -> Result {
     )
 }
 
-fn enter(arg: usize) -> Result {
-    let request: Enter = read(arg)?;
-    all_zero(&request.reserved)?;
-    if request.fd != 0
-        || request.options & !ENTER_OPTIONS_ALL != 0
-        || request.caps_drop & !policy::caps::all(CAP_LAST) != 0
-    {
-        return Err(EINVAL);
-    }
-    let here = membership::own_context();
-    let becomes_init = request.flags & FLAG_FAKEINIT != 0;
-    if becomes_init {
-        hooks::attach_inits()?;
-    }
-    let _no_tracer = linux::TracersGuard::new()?;
+/// What the policy says about a request of the caller's, which is in `here`.
+fn decide(request: &Enter, here: &Option<Arc<Context>>) -> Result<Decision> {
     let caller = Caller {
-        context: number_of(&here),
+        context: number_of(here),
         flags: here.as_ref().map_or(0, |context| context.flags()),
         admin: linux::is_admin(),
         decides: here
@@ -108,17 +98,35 @@ fn enter(arg: usize) -> Result {
         traced: linux::is_traced(),
         init: init::is_caller(),
     };
-    let decision =
-        policy::enter::decide(caller, request.context, request.flags).map_err(|refusal| {
-            match refusal {
-                Refusal::Invalid => EINVAL,
-                Refusal::NotAllowed => EPERM,
-                Refusal::Unsupported => EOPNOTSUPP,
-                Refusal::Busy => EBUSY,
-            }
-        })?;
+    policy::enter::decide(caller, request.context, request.flags).map_err(|refusal| match refusal {
+        Refusal::Invalid => EINVAL,
+        Refusal::NotAllowed => EPERM,
+        Refusal::Unsupported => EOPNOTSUPP,
+        Refusal::Busy => EBUSY,
+    })
+}
+
+fn enter(arg: usize) -> Result {
+    let request: Enter = read(arg)?;
+    all_zero(&request.reserved)?;
+    if request.fd != 0
+        || request.options & !ENTER_OPTIONS_ALL != 0
+        || request.caps_drop & !policy::caps::all(CAP_LAST) != 0
+    {
+        return Err(EINVAL);
+    }
+    let here = membership::own_context();
+    let hooks = if request.flags & FLAG_FAKEINIT != 0 {
+        // Who is refused attaches nothing. It is decided once more below, where it cannot change any more.
+        decide(&request, &here)?;
+        Some(InitHooks::new::<hooks::All>()?)
+    } else {
+        None
+    };
+    let _no_tracer = linux::TracersGuard::new()?;
+    let decision = decide(&request, &here)?;
     if decision == Decision::Stay {
-        return stay(arg, request, here);
+        return stay(arg, request, here, hooks);
     }
 
     let network = membership::own_network();
@@ -132,7 +140,7 @@ fn enter(arg: usize) -> Result {
     let Some(context) = ticket.context().cloned() else {
         return Err(EINVAL);
     };
-    let claim = claim_init(&request, &context)?;
+    let claim = claim_init(hooks, &context)?;
     let mut credentials = Credentials::of_caller()?
         .without(request.caps_drop | context.caps_dropped)
         .without_keys();
@@ -162,11 +170,11 @@ fn enter(arg: usize) -> Result {
     Ok(())
 }
 
-fn claim_init(request: &Enter, context: &Arc<Context>) -> Result<Option<init::Claim>> {
-    if request.flags & FLAG_FAKEINIT == 0 {
-        return Ok(None);
-    }
-    init::Claim::new(context.clone()).map(Some)
+/// With the hooks for it, the caller is to become process 1.
+fn claim_init(hooks: Option<InitHooks>, context: &Arc<Context>) -> Result<Option<init::Claim>> {
+    hooks
+        .map(|hooks| init::Claim::new(context.clone(), hooks))
+        .transpose()
 }
 
 /// The caller's sockets that are not bound to anything follow it into its network. There is no way
@@ -179,14 +187,19 @@ fn adopt_files() {
 }
 
 /// `CONTEXT_STAY`: give up capabilities, add flags.
-fn stay(arg: usize, request: Enter, here: Option<Arc<Context>>) -> Result {
+fn stay(
+    arg: usize,
+    request: Enter,
+    here: Option<Arc<Context>>,
+    hooks: Option<InitHooks>,
+) -> Result {
     let credentials = Credentials::of_caller()?.without(request.caps_drop);
     if here.is_none() && request.options & ENTER_OPEN_FD != 0 {
         // Context 0 never ends.
         return Err(EINVAL);
     }
     let claim = match &here {
-        Some(context) => claim_init(&request, context)?,
+        Some(context) => claim_init(hooks, context)?,
         None => None,
     };
     let file = reserve_fd(&request, here.as_ref())?;

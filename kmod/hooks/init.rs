@@ -20,6 +20,7 @@ use crate::{
         LINUX_REBOOT_MAGIC2C, SIGKILL,
     },
     context::{
+        init_hooks::InitHooks,
         membership::{self, is_inside},
         Context,
     },
@@ -33,31 +34,39 @@ use kernel::{
 };
 
 /// The caller is about to become process 1 of a context. Dropped: somebody else may.
-pub(crate) struct Claim(Arc<Context>);
+pub(crate) struct Claim {
+    context: Arc<Context>,
+    /// Until the context has them.
+    hooks: Option<InitHooks>,
+}
 
 impl Claim {
     /// `EPERM`: somebody is or was.
-    pub(crate) fn new(context: Arc<Context>) -> Result<Self> {
+    pub(crate) fn new(context: Arc<Context>, hooks: InitHooks) -> Result<Self> {
         if context.init.claim() {
-            Ok(Self(context))
+            Ok(Self {
+                context,
+                hooks: Some(hooks),
+            })
         } else {
             Err(EPERM)
         }
     }
 
     /// The caller, a member of the context by now, becomes its process 1.
-    pub(crate) fn take(self) {
-        self.0.init.take();
+    pub(crate) fn take(mut self) {
+        self.context.keep_init_hooks(self.hooks.take());
+        self.context.init.take();
         // A descendant that is in the context, too, leaves its orphans to the caller.
         linux::become_init(|descendant| {
-            membership::is_within(descendant, &self.0, &rcu::read_lock())
+            membership::is_within(descendant, &self.context, &rcu::read_lock())
         });
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.0.init.give_up_claim();
+        self.context.init.give_up_claim();
     }
 }
 
@@ -215,7 +224,7 @@ hooks! {
     }
 }
 
-/// Attached with the first process 1 of a context.
+/// Attached as long as there is a process 1 of a context.
 pub(crate) mod with_inits {
     use super::*;
     use crate::{bindings::PR_SET_CHILD_SUBREAPER, linux::own_exit_status};

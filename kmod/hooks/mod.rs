@@ -29,9 +29,8 @@ pub(crate) mod uts;
 
 use crate::{
     attach::{self, hook::Hook},
-    context::{membership, network::Network, quotas as counters, reaper},
+    context::{init_hooks, membership, network::Network, quotas as counters, reaper},
 };
-use kernel::prelude::*;
 
 /// What `hooks!` declares and is attached as long as the module is loaded.
 pub(crate) const ALWAYS: &[&[Hook]] = &[
@@ -81,8 +80,8 @@ pub(crate) const ALWAYS: &[&[Hook]] = &[
     signal::stock::HOOKS,
 ];
 
-/// What is attached with the first process 1 of a context, before it is one: some of them are on the way of calls that all
-/// processes make all the time.
+/// What is attached as long as there is a process 1 of a context (`context/init_hooks.rs`): some of them are on the way of
+/// calls that all processes make all the time.
 pub(crate) const WITH_INITS: &[&[Hook]] = &[
     pid::proc_root::HOOKS,
     init::with_inits::HOOKS,
@@ -91,14 +90,6 @@ pub(crate) const WITH_INITS: &[&[Hook]] = &[
     #[cfg(CONFIG_SECURITY_VSERVER)]
     pid::lookup::HOOKS,
 ];
-
-/// Attaches [`WITH_INITS`], unless that is done. Sleeps.
-pub(crate) fn attach_inits() -> Result {
-    attach::inits(|| {
-        pid::translate::begin();
-        pid::proc_root::begin();
-    })
-}
 
 /// In module init, before the hooks are attached.
 pub(crate) fn init() {
@@ -118,6 +109,7 @@ impl attach::Handlers for All {
     }
 
     fn leaving() {
+        init_hooks::exit();
         membership::purge();
     }
 
@@ -144,5 +136,17 @@ impl reaper::AtEnd for All {
         #[cfg(CONFIG_KEYS)]
         keys::forget(network.tag());
         tty::pty::end_loans_to(network.tag());
+    }
+}
+
+impl init_hooks::Follow for All {
+    fn attached() {
+        pid::translate::begin();
+        pid::proc_root::begin();
+    }
+
+    fn detached() {
+        pid::translate::end();
+        pid::proc_root::pause();
     }
 }

@@ -68,13 +68,13 @@ impl Marks {
         ptr::eq(read_once!(entry, d_op), &raw const self.operations)
     }
 
-    /// An entry that has no operations gets these.
+    /// An entry that has no operations gets these. They speak again on one that has them and was silenced.
     pub(crate) fn put_on(&'static self, entry: &LockedEntry<'_>) {
         let raw = entry.as_ptr();
         // SAFETY: The lock guards both fields. The operations live until nobody looks at them, see
         // above. Whoever sees the flag sees the operations, by the release.
         unsafe {
-            if (*raw).d_op.is_null() {
+            if (*raw).d_op.is_null() || self.are_on(entry) {
                 (&raw mut (*raw).d_op).write_volatile(&raw const self.operations);
                 let flags = (*raw).d_flags | self.flag;
                 Atomic::from_ptr(&raw mut (*raw).d_flags).store(flags, Release);
@@ -82,7 +82,7 @@ impl Marks {
         }
     }
 
-    /// The kernel calls them for an entry that has them no more.
+    /// The kernel calls them for an entry that has them no more, but for calls that are on their way.
     pub(crate) fn silence(&'static self, entry: &LockedEntry<'_>) {
         if self.are_on(entry) {
             let raw = entry.as_ptr();

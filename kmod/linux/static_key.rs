@@ -13,7 +13,7 @@ struct Key {
     key: bindings::static_key_false,
 }
 
-/// On from the first process 1 of a context until the module goes.
+/// On while the hooks that a process 1 of a context needs are attached.
 #[no_mangle]
 #[allow(non_upper_case_globals)] // Its name in C.
 static mut vserver_has_inits: Key = Key {
@@ -21,7 +21,7 @@ static mut vserver_has_inits: Key = Key {
     key: unsafe { MaybeUninit::zeroed().assume_init() },
 };
 
-/// Whether there is, or has been, a process 1 of a context.
+/// Whether there may be a process 1 of a context.
 #[inline(always)]
 pub(crate) fn has_inits() -> bool {
     // SAFETY: The key has the layout of C, and only the kernel changes it, together with this code.
@@ -32,4 +32,10 @@ pub(crate) fn has_inits() -> bool {
 pub(crate) fn note_inits() {
     // SAFETY: Process context; the key is one of this module's, which the kernel has prepared when it was loaded.
     unsafe { bindings::static_key_enable(&raw mut vserver_has_inits.key.key) }
+}
+
+/// Turns the key off. Sleeps.
+pub(crate) fn forget_inits() {
+    // SAFETY: As in `note_inits`.
+    unsafe { bindings::static_key_disable(&raw mut vserver_has_inits.key.key) }
 }

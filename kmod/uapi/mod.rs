@@ -390,7 +390,7 @@ pub struct HookInfo {
     pub file: [u8; HOOK_FILE_LEN],
     /// `HOOK_*`: how the kernel comes to it.
     pub place: u32,
-    /// 1 if it is attached, else 0. Some are attached with the first process 1 of a context.
+    /// 1 if it is attached, else 0. Some are only while a process 1 of a context lives.
     pub attached: u32,
     /// Zero.
     pub reserved: [u64; 2],

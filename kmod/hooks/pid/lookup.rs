@@ -6,8 +6,8 @@
 //! Whether the hooks run inside one another depends on what the compiler inlined. So a hook filters
 //! what was found, and never looks for another number than it was asked for.
 //!
-//! In the patched lane the kernel itself asks what is in view, and these hooks are attached with the
-//! first process 1 of a context.
+//! In the patched lane the kernel itself asks what is in view, and these hooks are attached as long as
+//! there is a process 1 of a context.
 
 #[cfg(not(CONFIG_SECURITY_VSERVER))]
 use super::{is_plainly_near, is_process_in_view};

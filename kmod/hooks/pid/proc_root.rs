@@ -57,6 +57,7 @@ fn mark(root: &Dentry) {
     }
 }
 
+/// Also one that has been marked before, and paused.
 #[cold]
 fn mark_first(root: &Dentry) {
     ROOTS.put_on(&root.lock());
@@ -77,7 +78,13 @@ hooks! {
 
 /// These hooks are attached.
 pub(crate) fn begin() {
-    for_each_root(c"proc", mark);
+    for_each_root(c"proc", mark_first);
+}
+
+/// These hooks are not attached any more, and the module stays: a name means the same to everybody. Who is just being
+/// called goes on.
+pub(crate) fn pause() {
+    unmark();
 }
 
 /// The hooks are not attached any more, and nobody is inside them: as [`crate::hooks::tty::devpts::unmark`].

@@ -7,7 +7,7 @@
 //! Only three functions of kernel/pid.c make a number of a pid. Whether their hooks run inside one
 //! another depends on what the compiler inlined, so a hook gives the same answer each time.
 //!
-//! Attached with the first process 1 of a context.
+//! Attached as long as there is a process 1 of a context.
 
 use super::own_init::init_of;
 use crate::{
@@ -27,6 +27,11 @@ static NOTICE: Notice = Notice::new();
 /// The hooks are attached.
 pub(crate) fn begin() {
     linux::note_inits();
+}
+
+/// They are not attached any more.
+pub(crate) fn end() {
+    linux::forget_inits();
 }
 
 /// Whether the process of a pid is neither in view of the caller nor a child of the caller.

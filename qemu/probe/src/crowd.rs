@@ -15,6 +15,17 @@ use std::{
     time::Duration,
 };
 
+/// Where each of them is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In no context.
+    Host,
+    /// In a context of its own.
+    Context,
+    /// The same, as process 1 of it, without an address.
+    Init,
+}
+
 /// They end when this is dropped.
 pub struct Crowd {
     hold: Option<OwnedFd>,
@@ -26,7 +37,7 @@ pub struct Crowd {
 impl Crowd {
     /// Makes them. In contexts each has, where the module can do that, an address of its own, and a
     /// service on port 80 of it.
-    pub fn new(count: usize, contexts: bool) -> Result<Self> {
+    pub fn new(count: usize, place: Place) -> Result<Self> {
         let (held, hold) = pipe2(OFlag::O_CLOEXEC)?;
         let (ready, tell) = pipe2(OFlag::O_CLOEXEC)?;
         let mut crowd = Self {
@@ -34,12 +45,12 @@ impl Crowd {
             pids: Vec::with_capacity(count),
             contexts: module::info().map(|info| info.contexts),
         };
-        let confined = contexts && module::has_addresses();
+        let confined = place == Place::Context && module::has_addresses();
         for index in 0..count {
             let pid = sys::fork()?;
             if pid == 0 {
                 crowd.hold = None;
-                let services = settle(contexts, confined.then(|| address(index)));
+                let services = settle(place, confined.then(|| address(index)));
                 let word = if services.is_ok() { b"+" } else { b"-" };
                 let _ = write(&tell, word);
                 // Until the end of file: no signal from the host reaches into a context.
@@ -82,12 +93,14 @@ fn address(index: usize) -> IpAddr {
 }
 
 /// Goes where an idle process is to be; returns what it holds there.
-fn settle(context: bool, address: Option<IpAddr>) -> Result<Vec<OwnedFd>> {
+fn settle(place: Place, address: Option<IpAddr>) -> Result<Vec<OwnedFd>> {
     if let Some(address) = address {
         module::confine(&[address])?;
     }
-    if context {
-        module::enter_new()?;
+    match place {
+        Place::Host => (),
+        Place::Context => module::enter_new()?,
+        Place::Init => module::enter_new_as_init()?,
     }
     match address {
         Some(_) => bind::services(),

@@ -16,7 +16,7 @@ mod tree;
 
 use anyhow::{ensure, Result};
 use clap::Parser;
-use crowd::Crowd;
+use crowd::{Crowd, Place};
 use nix::{
     sys::{
         utsname::uname,
@@ -48,6 +48,10 @@ struct Cli {
     /// Let so many idle processes without a context be alive meanwhile
     #[arg(long, value_name = "N", default_value_t = 0)]
     processes: usize,
+
+    /// Let so many contexts be alive meanwhile, with an idle process 1 each
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    inits: usize,
 
     /// Measure inside a new context
     #[arg(long)]
@@ -96,8 +100,9 @@ fn run(cli: &Cli) -> Result<()> {
     sys::take_turns()?;
     use_up_short_pids()?;
     let crowds = [
-        Crowd::new(cli.processes, false)?,
-        Crowd::new(cli.contexts, true)?,
+        Crowd::new(cli.processes, Place::Host)?,
+        Crowd::new(cli.contexts, Place::Context)?,
+        Crowd::new(cli.inits, Place::Init)?,
     ];
     let result = in_child(|| {
         if !cli.addresses.is_empty() {

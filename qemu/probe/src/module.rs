@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use std::{fs::File, net::IpAddr};
 use vserver_uapi::{
     Address, Addresses, Enter, Info, CONTEXT_NEW, FAMILY_IPV4, FAMILY_IPV6, FEATURE_ADDRESSES,
-    IOC_ENTER, IOC_INFO, IOC_SET_ADDRESSES,
+    FLAG_FAKEINIT, IOC_ENTER, IOC_INFO, IOC_SET_ADDRESSES,
 };
 
 /// The device.
@@ -64,10 +64,20 @@ pub fn enter_new() -> Result<()> {
     enter_new_by(&device()?)
 }
 
-/// The same by a device that is open already.
+/// The same, as process 1 of it.
+pub fn enter_new_as_init() -> Result<()> {
+    enter_with(&device()?, FLAG_FAKEINIT)
+}
+
+/// As [`enter_new`], by a device that is open already.
 pub fn enter_new_by(device: &File) -> Result<()> {
+    enter_with(device, 0)
+}
+
+fn enter_with(device: &File, flags: u32) -> Result<()> {
     let mut request = Enter {
         context: CONTEXT_NEW,
+        flags,
         ..Enter::default()
     };
     sys::ioctl(device, IOC_ENTER, &mut request).context("a new context cannot be entered")

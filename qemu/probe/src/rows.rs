@@ -12,18 +12,20 @@ use crate::{
     terminal,
     tree::Tree,
 };
-use anyhow::{ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use nix::{
-    fcntl::{open, OFlag},
+    errno::Errno,
+    fcntl::{open, renameat, OFlag, AT_FDCWD},
+    mount::{mount, umount2, MntFlags, MsFlags},
     sys::{
         signal::kill,
         socket::SockType,
-        stat::{stat, Mode},
+        stat::{fchmodat, stat, FchmodatFlags, Mode},
         termios::tcgetattr,
         uio::pread,
-        wait::{waitpid, WaitStatus},
+        wait::{waitpid, WaitPidFlag, WaitStatus},
     },
-    unistd::{getpgid, getpid, getppid, pipe2, read, write, Pid},
+    unistd::{getpgid, getpgrp, getpid, getppid, pipe2, read, setuid, write, Pid, Uid},
 };
 use std::{
     ffi::{CStr, CString, OsString},
@@ -35,6 +37,8 @@ use std::{
 };
 
 const SOME_FILE: &CStr = c"/etc/passwd";
+/// Not root.
+const OTHER_USER: Uid = Uid::from_raw(1000);
 
 /// Something that is measured.
 pub struct Row {
@@ -102,6 +106,12 @@ impl Row {
 
 /// All rows, in the order in which they are measured and shown.
 pub const ROWS: &[Row] = &[
+    Row::new("getpid", "getpid", 2000, |s| {
+        s.each(|| {
+            sys::getpid();
+            Ok(())
+        })
+    }),
     Row::new("getppid", "getppid", 2000, |s| {
         s.each(|| {
             getppid();
@@ -132,6 +142,40 @@ pub const ROWS: &[Row] = &[
             s.each(|| Ok(stat(tree.file.as_c_str()).map(drop)?))
         },
     ),
+    Row::new("chmod", "chmod of a file", 2000, |s| {
+        let tree = Tree::new(false)?;
+        let mut modes = [Mode::S_IRUSR, Mode::S_IRWXU].into_iter().cycle();
+        s.each(|| {
+            let mode = modes.next().unwrap_or(Mode::S_IRWXU);
+            Ok(fchmodat(
+                AT_FDCWD,
+                tree.file.as_c_str(),
+                mode,
+                FchmodatFlags::FollowSymlink,
+            )?)
+        })
+    }),
+    Row::new("rename", "rename of a file and back", 1000, |s| {
+        let tree = Tree::new(false)?;
+        let mut other = tree.file.clone().into_bytes();
+        other.push(b'2');
+        let other = CString::new(other)?;
+        let rename = |from: &CStr, to: &CStr| renameat(AT_FDCWD, from, AT_FDCWD, to);
+        s.each(|| {
+            rename(&tree.file, &other)?;
+            Ok(rename(&other, &tree.file)?)
+        })
+    }),
+    Row::new("mount", "mount of a folder on itself, umount", 500, |s| {
+        let place = c"/tmp";
+        let nothing = None::<&CStr>;
+        s.each(
+            || match mount(Some(place), place, nothing, MsFlags::MS_BIND, nothing) {
+                Ok(()) => Ok(umount2(place, MntFlags::MNT_DETACH)?),
+                Err(error) => refused_inside(error),
+            },
+        )
+    }),
     Row::new("read", "read of 64 bytes of a file", 2000, |s| {
         let file = File::open(SOME_FILE.to_str()?)?;
         let mut bytes = [0; 64];
@@ -147,6 +191,20 @@ pub const ROWS: &[Row] = &[
     Row::new("kill-child", "kill(0) of a child", 2000, |s| {
         with_child(|child| s.each(|| Ok(kill(child, None)?)))
     }),
+    Row::new("getpgrp", "getpgrp", 2000, |s| {
+        s.each(|| {
+            getpgrp();
+            Ok(())
+        })
+    }),
+    Row::new(
+        "wait4",
+        "wait4 of a child that runs, without waiting",
+        2000,
+        |s| {
+            with_child(|child| s.each(|| Ok(waitpid(child, Some(WaitPidFlag::WNOHANG)).map(drop)?)))
+        },
+    ),
     Row::new("fork", "fork, exit and wait", 400, |s| {
         s.each(|| match sys::fork()? {
             0 => sys::exit_now(0),
@@ -216,6 +274,26 @@ pub const ROWS: &[Row] = &[
             })
         },
     ),
+    Row::new(
+        "proc-open",
+        "open and close of /proc/self/stat",
+        2000,
+        |s| opened(s, c"/proc/self/stat"),
+    ),
+    Row::new(
+        "sys-open",
+        "open and close of /sys/kernel/uevent_seqnum",
+        2000,
+        |s| opened(s, c"/sys/kernel/uevent_seqnum"),
+    ),
+    Row::new("sys-net", "listing of /sys/class/net", 500, |s| {
+        s.each(|| {
+            for entry in std::fs::read_dir("/sys/class/net")? {
+                entry?;
+            }
+            Ok(())
+        })
+    }),
     Row::new("proc-list", "listing of /proc", 50, |s| {
         s.each(|| {
             for entry in std::fs::read_dir("/proc")? {
@@ -229,6 +307,30 @@ pub const ROWS: &[Row] = &[
         "a pseudo-terminal: open, open the other end, close both",
         500,
         |s| s.each(|| terminal::pair().map(drop)),
+    ),
+    Row::new("ptmx", "open and close of /dev/ptmx", 1000, |s| {
+        opened(s, c"/dev/ptmx")
+    }),
+    Row::new("tiocsti", "TIOCSTI of a user, refused", 2000, |s| {
+        in_new_process(|| {
+            let (_master, other) = terminal::pair()?;
+            setuid(OTHER_USER)?;
+            s.each(
+                || match sys::ioctl(&other, libc::TIOCSTI as u32, &mut b'x') {
+                    Err(Errno::EPERM | Errno::EIO) => Ok(()),
+                    result => bail!("TIOCSTI is not refused: {result:?}"),
+                },
+            )
+        })
+    }),
+    Row::new("keyctl", "keyctl, description of a key", 2000, |s| {
+        with_key(|key| s.each(|| without_keys(sys::describe_key(key))))
+    }),
+    Row::new(
+        "request-key",
+        "request_key of a key of one's own",
+        2000,
+        |s| with_key(|_| s.each(|| without_keys(sys::request_key(KEY)))),
     ),
     Row::new("tcgets", "tcgetattr of a pseudo-terminal", 2000, |s| {
         let (_master, other) = terminal::pair()?;
@@ -379,6 +481,34 @@ fn enter(s: &Sampler) -> Result<Vec<u64>> {
         }
     }
     Ok(readings)
+}
+
+fn opened(s: &Sampler, file: &CStr) -> Result<Vec<u64>> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOCTTY;
+    s.each(|| Ok(open(file, flags, Mode::empty()).map(drop)?))
+}
+
+/// In a context nobody mounts; what that costs is measured then.
+fn refused_inside(error: Errno) -> Result<()> {
+    ensure!(error == Errno::EPERM, "mount: {error}");
+    Ok(())
+}
+
+const KEY: &CStr = c"vserver-probe";
+
+/// In a process that has a key; its number, or 0 in a kernel without keys.
+fn with_key(measure: impl FnOnce(i64) -> Result<Vec<u64>>) -> Result<Vec<u64>> {
+    in_new_process(|| match sys::add_key(KEY) {
+        Err(Errno::ENOSYS) => measure(0),
+        key => measure(key?),
+    })
+}
+
+fn without_keys(result: Result<i64, Errno>) -> Result<()> {
+    match result {
+        Ok(_) | Err(Errno::ENOSYS) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The program that is executed: the given words, or else `nothing`, which lies beside the probe.

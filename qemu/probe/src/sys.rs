@@ -4,7 +4,7 @@
 
 use nix::errno::Errno;
 use std::{
-    ffi::{c_char, c_int, c_void, CString},
+    ffi::{c_char, c_int, c_void, CStr, CString},
     os::fd::{AsRawFd, RawFd},
     ptr,
 };
@@ -40,6 +40,56 @@ pub fn fork() -> Result<i32, Errno> {
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: Never returns; no destructor of ours matters in a forked child.
     unsafe { libc::_exit(code) }
+}
+
+/// A key with a description of the caller's, in the keyring of its process. Returns its number.
+pub fn add_key(description: &CStr) -> Result<i64, Errno> {
+    let payload = b"probe";
+    // SAFETY: Both texts end with a NUL, and the payload is as long as said; all are only read.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_add_key,
+            c"user".as_ptr(),
+            description.as_ptr(),
+            payload.as_ptr(),
+            payload.len(),
+            libc::KEY_SPEC_PROCESS_KEYRING,
+        )
+    })
+}
+
+/// The same key, looked for.
+pub fn request_key(description: &CStr) -> Result<i64, Errno> {
+    // SAFETY: Both texts end with a NUL and are only read; nothing else is passed.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_request_key,
+            c"user".as_ptr(),
+            description.as_ptr(),
+            ptr::null::<c_char>(),
+            0,
+        )
+    })
+}
+
+/// keyctl(KEYCTL_DESCRIBE), of which the length alone is wanted.
+pub fn describe_key(key: i64) -> Result<i64, Errno> {
+    // SAFETY: The kernel writes nothing into a buffer without a size.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            libc::KEYCTL_DESCRIBE,
+            key,
+            ptr::null::<c_char>(),
+            0,
+        )
+    })
+}
+
+/// getpid(2) by the kernel.
+pub fn getpid() {
+    // SAFETY: No arguments.
+    unsafe { libc::syscall(libc::SYS_getpid) };
 }
 
 /// Maps four pages, writes to each, unmaps them.

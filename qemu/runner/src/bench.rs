@@ -6,18 +6,23 @@
 mod page;
 
 use crate::{
-    kernel::Lane,
+    kernel::{self, Lane, Purpose},
     machine::{self, Boot, Work},
 };
 use anyhow::{bail, Context, Result};
 use clap::ValueEnum;
-use std::{fs, path::Path, process::ExitCode, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, ExitCode},
+    time::{Duration, Instant},
+};
 use vserver_probe::Report;
 
 const PAGE: &str = "/src/docs/benchmarks.md";
 
 /// What a lane's boot does, in this order; each probe writes one line. `set -e` is in force.
-const JOB: [(Option<Situation>, &str); 18] = [
+const JOB: [(Option<Situation>, &str); 21] = [
     (Some(Situation::Absent), "probe --json"),
     (Some(Situation::AbsentAgain), "probe --json"),
     (Some(Situation::Crowd), "probe --json --processes 1000"),
@@ -29,6 +34,16 @@ const JOB: [(Option<Situation>, &str); 18] = [
     (
         Some(Situation::TwoThousandth),
         "probe --json --contexts 1999 enter",
+    ),
+    (
+        Some(Situation::WithInit),
+        "probe --json --inits 1 getpid getppid getpgrp wait4 kill kill-child fork",
+    ),
+    // The hooks for it are detached some seconds after its end.
+    (None, "sleep 20"),
+    (
+        Some(Situation::AfterInit),
+        "probe --json getpid getppid getpgrp wait4 kill kill-child fork",
     ),
     // A context is counted out shortly before it lets go of the module.
     (None, "sleep 1; rmmod vserver"),
@@ -77,6 +92,10 @@ enum Situation {
     Tenth,
     /// 1,999 contexts are alive.
     TwoThousandth,
+    /// A process 1 of a context lives; measured in context 0.
+    WithInit,
+    /// It has ended, and what it needed is detached.
+    AfterInit,
     /// The module has been removed.
     Unloaded,
     /// The same, for the rows that need a port that contexts would have.
@@ -94,7 +113,48 @@ enum Situation {
 /// All reports of a lane.
 struct Measured {
     lane: Lane,
+    module: Module,
     reports: Vec<(Situation, Report)>,
+}
+
+/// The module itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Module {
+    /// Bytes of code and of what is only read.
+    text: u64,
+    /// Bytes of data, with what begins as zeroes.
+    data: u64,
+    /// How long its build takes.
+    seconds: u64,
+}
+
+impl Module {
+    /// Built anew, to see how long that takes.
+    fn of(lane: Lane) -> Result<Self> {
+        let work = Work::new()?;
+        let start = Instant::now();
+        let file = kernel::module_anew(lane, Purpose::Measure, work.path())?;
+        let seconds = start.elapsed().as_secs();
+        let output = Command::new("size")
+            .arg(&file)
+            .output()
+            .context("cannot start size")?;
+        let (text, data) =
+            sizes(&String::from_utf8_lossy(&output.stdout)).context("size says something else")?;
+        Ok(Self {
+            text,
+            data,
+            seconds,
+        })
+    }
+}
+
+/// Text, and data with bss, of what size(1) says about one file.
+fn sizes(said: &str) -> Option<(u64, u64)> {
+    let mut numbers = said.lines().nth(1)?.split_whitespace().map(str::parse);
+    let mut next = || numbers.next()?.ok();
+    let (text, data, bss): (u64, u64, u64) = (next()?, next()?, next()?);
+    Some((text, data + bss))
 }
 
 impl Measured {
@@ -142,6 +202,7 @@ pub fn run(only: Option<Lane>) -> Result<ExitCode> {
 /// Boots a lane, with the kernel that is for measuring, and reads what the probe says.
 fn measure(lane: Lane) -> Result<Measured> {
     let work = Work::new()?;
+    let module = Module::of(lane)?;
     let script: Vec<&str> = ["set -e"]
         .into_iter()
         .chain(JOB.iter().map(|(_, command)| *command))
@@ -193,9 +254,23 @@ fn measure(lane: Lane) -> Result<Measured> {
         .map(|(situation, line)| Ok((situation, serde_json::from_str(line)?)))
         .collect::<Result<_>>()
         .context("the probe's report cannot be read")?;
-    Ok(Measured { lane, reports })
+    Ok(Measured {
+        lane,
+        module,
+        reports,
+    })
 }
 
 fn read(path: &Path) -> String {
     String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn sizes_of_a_module() {
+        let said = "   text\t   data\t    bss\t    dec\t    hex\tfilename\n  61234\t   1200\t 131072\t 193506\t  2f3e2\tx.ko\n";
+        assert_eq!(super::sizes(said), Some((61234, 132272)));
+        assert_eq!(super::sizes("size: no such file\n"), None);
+    }
 }

@@ -419,21 +419,31 @@ fn build_module(lane: Lane, purpose: Purpose, extra: &str) -> Result<PathBuf> {
     } else {
         "kmod-lint"
     };
-    let folder = product(name, key, |folder| {
-        at_place(
-            format!("kernel module ({} lane) {extra}", lane.name()).trim_end(),
-            &format!("{name}-{}", lane.name()),
-            &kernel.folder,
-            folder,
-            &format!(
-                "cp -r /src/kmod/. .
-                 make -C {PLACE}/build M=$PWD {extra} {btf} modules 2>&1 | tee build.log
-                 test ${{PIPESTATUS[0]}} = 0
-                 if grep -E '(warning|error)(\\[|:)' build.log; then
-                     echo 'the module must build without warnings'; exit 1
-                 fi",
-            ),
-        )
-    })?;
-    Ok(folder)
+    product(name, key, |folder| {
+        make_module(lane, &kernel, name, &format!("{extra} {btf}"), folder)
+    })
+}
+
+/// Builds the module in a folder, whether or not that has been done before; returns the path of `vserver.ko`.
+pub fn module_anew(lane: Lane, purpose: Purpose, folder: &Path) -> Result<PathBuf> {
+    let kernel = kernel(lane, purpose)?;
+    make_module(lane, &kernel, "kmod-anew", &btf_image(lane)?, folder)?;
+    Ok(folder.join("vserver.ko"))
+}
+
+fn make_module(lane: Lane, kernel: &Kernel, name: &str, extra: &str, folder: &Path) -> Result<()> {
+    at_place(
+        format!("kernel module ({} lane) {extra}", lane.name()).trim_end(),
+        &format!("{name}-{}", lane.name()),
+        &kernel.folder,
+        folder,
+        &format!(
+            "cp -r /src/kmod/. .
+             make -C {PLACE}/build M=$PWD {extra} modules 2>&1 | tee build.log
+             test ${{PIPESTATUS[0]}} = 0
+             if grep -E '(warning|error)(\\[|:)' build.log; then
+                 echo 'the module must build without warnings'; exit 1
+             fi",
+        ),
+    )
 }

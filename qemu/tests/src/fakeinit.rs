@@ -7,6 +7,7 @@ mod entering;
 mod groups;
 mod handles;
 mod holders;
+mod hooks;
 mod listing;
 mod messages;
 mod names;
@@ -40,6 +41,7 @@ pub fn tests() -> impl Iterator<Item = &'static [Test]> {
         groups::TESTS,
         messages::TESTS,
         holders::TESTS,
+        hooks::TESTS,
         proc::TESTS,
         listing::TESTS,
         names::TESTS,

@@ -363,6 +363,9 @@ fn reason(operation: Operation, errno: Errno) -> &'static str {
         (Enter(_), Errno::EAGAIN) => "a limit on processes or contexts is reached",
         (Stay, Errno::EAGAIN) => "a limit on processes is reached",
         (Enter(_) | Stay, Errno::EOPNOTSUPP) => "the loaded kernel module does not support a flag",
+        (Enter(_) | Stay, Errno::ETXTBSY) => {
+            "a live patch or a BPF program holds a function of the kernel that a process 1 needs"
+        }
         (Enter(_) | Stay | SetAddresses, Errno::EBUSY) => {
             "the process shares memory, descriptors or directories with another one, or has an \
              instance of io_uring"
@@ -414,6 +417,7 @@ fn hint(operation: Operation, errno: Errno) -> Option<&'static str> {
             "raise the limit (ulimit -u) or end a context; \"vserver info\" shows the limits"
         }
         (Enter(_) | Stay, Errno::EOPNOTSUPP) => "\"vserver info\" tells which flags it supports",
+        (Enter(_) | Stay, Errno::ETXTBSY) => "\"dmesg\" names the function: end what holds it",
         (Enter(_) | Stay | SetAddresses, Errno::EBUSY) => {
             "do it in a process that was started by fork or a new program, and close the rings"
         }
