@@ -19,7 +19,6 @@ use kernel::prelude::*;
 
 /// In module init, before anything else here.
 pub(crate) fn init<A: reaper::AtEnd>() -> Result {
-    registry::init();
     reaper::init::<A>();
     membership::init();
     addresses::init();
