@@ -54,7 +54,7 @@ help:
 	@echo 'make fuzz [N=10000000]                        give nonsense to all that reads what others write'
 	@echo 'make test [T=pattern] [LANE=stock|patched]   all tests, or a part; with LANE no host tests'
 	@echo 'make test-long [PART=name|list] [LANE=stock|patched] [FORCE=1]   the long tests, in parts; prints their results'
-	@echo 'make check                formatting, lints, unsafe budget, header drift, C, layouts and prototypes'
+	@echo 'make check                formatting, lints, unsafe by folder, header drift, C, layouts and prototypes'
 	@echo 'make exec CMD=... [LANE=patched] [SHARE=dir] [ICOUNT=1]   run a command as root on that machine'
 	@echo 'make bench                instructions per system call, in every lane, into docs/benchmarks.md'
 	@echo 'make starts               start and stop times beside systemd-nspawn and lxc, into docs/starting.md'

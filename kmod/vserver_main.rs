@@ -56,7 +56,7 @@ impl kernel::InPlaceModule for Vserver {
                 hooks::init();
                 attach::Attached::new(hooks::ALWAYS, hooks::WITH_INITS)?
             },
-            device <- device::Node::register(),
+            device <- device::register(),
         })
     }
 }

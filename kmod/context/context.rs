@@ -4,11 +4,8 @@
 //!
 //! # Lifetime
 //!
-//! A context is alive while [`Context::tasks`] is not zero; each task in it and in its inner
-//! contexts counts one. A living context is held by the registry (its number) and by one
-//! reference of its own, its *life*, that the reaper drops an RCU grace period after the count
-//! has come to zero. So whoever finds a context through a task under the RCU read lock
-//! may take a reference. Once zero, the count stays zero.
+//! A context is alive while [`Context::tasks`] is not zero; each task in it and in its inner contexts counts one. How it lives
+//! and ends, and why whoever finds it through a task under RCU may take a reference, is said in `linux/lives.rs`.
 //!
 //! Dropping the last reference drops one to the outer context too, and so on: not in atomic context.
 
@@ -20,13 +17,12 @@ use super::{
 };
 use crate::{
     linux::{
-        self, own_set_of_namespaces, rlimit, KeptForReaders, OwnNamespaces, Pid, PollQueue, UserNs,
-        Work, RLIMIT_NPROC,
+        self, lived, own_set_of_namespaces, rlimit, Fresh, Life, Lived, Over, OwnNamespaces, Pid,
+        PollQueue, TaskCharge, UserNs, RLIMIT_NPROC,
     },
     policy::{self, visibility::UserNamespace},
     uapi,
 };
-use core::ptr;
 use kernel::{
     new_mutex,
     prelude::*,
@@ -40,17 +36,10 @@ use kernel::{
     task::Task,
 };
 
-/// Contexts end in atomic context; what must sleep for it runs here: see `reaper.rs`.
-pub(super) static REAPING: Work = Work::new();
-
-/// Contexts whose count came to zero. A stack without a lock.
-static ENDED: Atomic<*mut Context> = Atomic::new(ptr::null_mut());
-
 /// Contexts alive, the spectator's not counted.
 static ALIVE: Atomic<i32> = Atomic::new(0);
 
-// SAFETY: Its life is a reference that the reaper drops a grace period after the number was removed.
-unsafe impl KeptForReaders for Context {}
+lived!(Context, life);
 
 /// A security context.
 #[pin_data]
@@ -58,7 +47,6 @@ pub(crate) struct Context {
     number: Atomic<i32>,
     flags: Atomic<u32>,
     nproc_limit: Atomic<u64>,
-    tasks: Atomic<i64>,
     /// Capabilities no process in it can have. Fixed when made, so that it can only shrink.
     pub(crate) caps_dropped: u64,
     /// The user namespace that it was made from.
@@ -67,8 +55,8 @@ pub(crate) struct Context {
     created_ns: u64,
     /// How many contexts are around it.
     depth: u32,
-    /// The context it was entered from.
-    outer: Option<Arc<Context>>,
+    /// Its tasks, and the context it was entered from.
+    life: Life<Context>,
     /// What its processes get of the network.
     network: ARef<Network>,
     /// What is counted for its users; the spectator's are the host's.
@@ -83,8 +71,6 @@ pub(crate) struct Context {
     /// What its process 1 needs, from then on until its end: those that are left behind have the same numbers as before.
     #[pin]
     init_hooks: Mutex<Option<InitHooks>>,
-    /// Link of [`ENDED`].
-    pub(super) ended_next: Atomic<*mut Context>,
     /// Its process 1.
     pub(crate) init: Init,
     /// Whether nobody can be added any more: 0 or 1.
@@ -112,11 +98,11 @@ pub(crate) enum NoCharge {
     Ending,
 }
 
-// SAFETY: All fields are atomics, fixed after construction, or `Sync` themselves; the link is
-// only followed by the one reaper that owns the stack.
-unsafe impl Send for Context {}
-// SAFETY: As above.
-unsafe impl Sync for Context {}
+impl From<Over> for NoCharge {
+    fn from(_: Over) -> Self {
+        Self::Ended
+    }
+}
 
 impl Context {
     /// A context without a number yet, with one task charged: the caller's, whose network is `from`.
@@ -126,7 +112,7 @@ impl Context {
         outer: Option<Arc<Context>>,
         from: Option<&Network>,
         made: &Made<'_>,
-    ) -> Result<Arc<Self>> {
+    ) -> Result<Fresh<Self>> {
         let caps_dropped = policy::caps::ceiling(
             outer.as_ref().map_or(0, |outer| outer.caps_dropped),
             caps_dropped,
@@ -146,34 +132,25 @@ impl Context {
                 made.within.and_then(Context::quotas),
             )?)
         };
-        let context = Arc::pin_init(
-            pin_init!(Self {
-                number: Atomic::new(-1),
-                flags: Atomic::new(flags),
-                nproc_limit: Atomic::new(rlimit(RLIMIT_NPROC)),
-                tasks: Atomic::new(1),
-                caps_dropped,
-                user_ns: UserNs::own(),
-                created_ns: linux::boottime_ns(),
-                depth,
-                outer,
-                network,
-                quotas,
-                inner,
-                _charge: charge,
-                namespaces <- new_mutex!(None),
-                init_hooks <- new_mutex!(None),
-                ended_next: Atomic::new(ptr::null_mut()),
-                init: Init::new(),
-                ending: Atomic::new(0),
-                news <- PollQueue::new(),
-            }),
-            GFP_KERNEL,
-        )?;
-        if let Some(outer) = &context.outer {
-            outer.charge_all();
-        }
-        Ok(context)
+        Fresh::new(try_pin_init!(Self {
+            number: Atomic::new(-1),
+            flags: Atomic::new(flags),
+            nproc_limit: Atomic::new(rlimit(RLIMIT_NPROC)),
+            caps_dropped,
+            user_ns: UserNs::own(),
+            created_ns: linux::boottime_ns(),
+            depth,
+            life: Life::new(outer),
+            network,
+            quotas,
+            inner,
+            _charge: charge,
+            namespaces <- new_mutex!(None),
+            init_hooks <- new_mutex!(None),
+            init: Init::new(),
+            ending: Atomic::new(0),
+            news <- PollQueue::new(),
+        }))
     }
 
     pub(crate) fn number(&self) -> i32 {
@@ -258,11 +235,11 @@ impl Context {
     }
 
     pub(crate) fn outer(&self) -> Option<&Context> {
-        self.outer.as_deref()
+        self.life.outer()
     }
 
     pub(crate) fn tasks(&self) -> u64 {
-        self.tasks.load(Relaxed).max(0) as u64
+        self.life.count()
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -308,14 +285,6 @@ impl Context {
         None
     }
 
-    fn charge_all(&self) {
-        let mut context = Some(self);
-        while let Some(one) = context {
-            one.tasks.add(1, Relaxed);
-            context = one.outer();
-        }
-    }
-
     /// The limit that a task of the caller's is added against.
     fn limit(&self) -> Option<u64> {
         policy::limits::nproc(
@@ -325,55 +294,17 @@ impl Context {
         )
     }
 
-    /// Adds a task here only; none beyond the limit, and none when the context has ended.
-    fn charge_one(&self, limit: Option<u64>) -> Result<(), NoCharge> {
-        let mut old = self.tasks.load(Relaxed);
-        loop {
-            if old == 0 {
-                return Err(NoCharge::Ended);
+    /// Adds a task of the caller's, within the limits of this and all outer contexts; none when one has ended or is ending.
+    pub(crate) fn charge(context: Arc<Self>) -> Result<TaskCharge<Self>, NoCharge> {
+        TaskCharge::new(context, |one, tasks| {
+            if one.ending.load(Relaxed) != 0 {
+                Err(NoCharge::Ending)
+            } else if policy::limits::may_add(tasks, one.limit()) {
+                Ok(())
+            } else {
+                Err(NoCharge::Full)
             }
-            if self.ending.load(Relaxed) != 0 {
-                return Err(NoCharge::Ending);
-            }
-            if !policy::limits::may_add(old.max(0) as u64, limit) {
-                return Err(NoCharge::Full);
-            }
-            match self.tasks.cmpxchg(old, old + 1, Full) {
-                Ok(_) => return Ok(()),
-                Err(now) => old = now,
-            }
-        }
-    }
-
-    /// Adds a task of the caller's, within the limits of this and all outer contexts.
-    pub(crate) fn charge(&self) -> Result<(), NoCharge> {
-        let mut context = Some(self);
-        while let Some(one) = context {
-            if let Err(why) = one.charge_one(one.limit()) {
-                self.uncharge_until(Some(one));
-                return Err(why);
-            }
-            context = one.outer();
-        }
-        Ok(())
-    }
-
-    /// Takes a task away, here and in the outer contexts. Callable in atomic context.
-    pub(crate) fn uncharge(&self) {
-        self.uncharge_until(None);
-    }
-
-    /// The same, in the contexts before `end` only.
-    fn uncharge_until(&self, end: Option<&Self>) {
-        let mut context = Some(self);
-        while let Some(one) = context.filter(|one| !end.is_some_and(|end| ptr::eq(*one, end))) {
-            // Read first: when the count comes to zero, `one` may go at once. The outer context
-            // cannot, because it is still charged for the very same task.
-            context = one.outer();
-            if one.tasks.fetch_sub(1, Full) == 1 {
-                ended(one);
-            }
-        }
+        })
     }
 
     /// What GET and LIST tell.
@@ -422,28 +353,10 @@ pub(super) fn begun(context: &Context) {
     }
 }
 
-/// The count of a context came to zero. Called in atomic context, once per context.
-fn ended(context: &Context) {
-    if context.number() < 0 {
-        // Never published: its maker still holds it and nobody waits for it.
-        return;
-    }
-    if context.number() != uapi::CONTEXT_SPECTATOR {
-        ALIVE.add(-1, Relaxed);
-    }
-    let this = ptr::from_ref(context).cast_mut();
-    let mut head = ENDED.load(Relaxed);
-    loop {
-        context.ended_next.store(head, Relaxed);
-        match ENDED.cmpxchg(head, this, Full) {
-            Ok(_) => break,
-            Err(now) => head = now,
+impl Lived for Context {
+    fn over(&self) {
+        if self.number() != uapi::CONTEXT_SPECTATOR {
+            ALIVE.add(-1, Relaxed);
         }
     }
-    REAPING.queue();
-}
-
-/// Takes all contexts that have ended and are not reaped: the first one, with the others behind its link.
-pub(super) fn take_ended() -> *mut Context {
-    ENDED.xchg(ptr::null_mut(), Full)
 }

@@ -20,7 +20,6 @@ use kernel::prelude::*;
 
 /// In module init, before anything else here.
 pub(crate) fn init<A: reaper::AtEnd + init_hooks::Follow>() -> Result {
-    registry::init();
     reaper::init::<A>();
     init_hooks::init::<A>();
     membership::init();

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The network of a process: its context's number and, when it is confined to addresses, these and
-//! a loopback of its own. One of the files that may contain `unsafe`: sockets (`linux/socket_ops.rs`) and tasks
-//! (`membership.rs`) hold networks by pointers.
+//! a loopback of its own.
 //!
 //! # Lifetime
 //!
@@ -15,19 +14,16 @@ use crate::{
         addresses,
         quotas::{Charge, Counter},
     },
-    linux,
+    linux::{self, Counted, RcuCounted},
     policy::address::{self, Ip, Names, Range, Set, Way},
     uapi::{self, CONTEXT_ROOT},
 };
-use core::ptr::NonNull;
 use kernel::{
-    bindings,
     prelude::*,
     sync::{
-        aref::{ARef, AlwaysRefCounted},
+        aref::ARef,
         atomic::{Atomic, Relaxed},
-        Arc,
-        Refcount, //
+        Arc, //
     },
 };
 
@@ -112,55 +108,44 @@ impl Confined {
 }
 
 /// A network; see the file.
-#[repr(C)]
-pub(crate) struct Network {
-    /// First: what RCU gives back is a pointer to it.
-    rcu: bindings::callback_head,
-    references: Refcount,
+pub(crate) type Network = RcuCounted<Parts>;
+
+/// What a network is, but for the count of its references.
+pub(crate) struct Parts {
     context: Atomic<i32>,
     /// What abstract Unix names of the context begin with outside.
     tag: u64,
     confined: Option<Confined>,
 }
 
-// SAFETY: Immutable but for atomics; freed when nobody can reach it.
-unsafe impl Send for Network {}
-// SAFETY: As above.
-unsafe impl Sync for Network {}
-
-// SAFETY: The count is the number of references; the memory stays while it is not zero.
-unsafe impl AlwaysRefCounted for Network {
-    fn inc_ref(&self) {
-        self.references.inc();
+impl Parts {
+    /// Its context's number, -1 as long as that has none.
+    #[inline]
+    pub(crate) fn context(&self) -> i32 {
+        linux::peek(&self.context)
     }
 
-    unsafe fn dec_ref(object: NonNull<Self>) {
-        // SAFETY: The caller owns a reference, so the object is alive.
-        let this = unsafe { object.as_ref() };
-        if !this.references.dec_and_test() {
-            return;
-        }
-        if let Some(confined) = &this.confined {
-            confined.unmap(confined.ranges.len());
-        }
-        if !this.is_of_host() {
-            ALIVE.fetch_sub(1, Relaxed);
-        }
-        // SAFETY: The last reference is gone, so nobody queues it a second time; it begins with the
-        // head, and from `KBox::into_raw` is what `free` wants.
-        unsafe { bindings::call_rcu(object.as_ptr().cast(), Some(free)) }
-        // Now, not in `free`: module exit waits for that, and for whoever is here.
-        linux::module_put();
+    /// What abstract names of its context begin with outside.
+    pub(crate) fn tag(&self) -> u64 {
+        self.tag
+    }
+
+    fn is_of_host(&self) -> bool {
+        self.confined.is_none() && self.context() == CONTEXT_ROOT
     }
 }
 
-/// # Safety
-///
-/// For `call_rcu`, with the head of a network that has no reference any more.
-unsafe extern "C" fn free(head: *mut bindings::callback_head) {
-    // SAFETY: The head is the first field of a network from `KBox::into_raw`, and a grace period
-    // has passed since its last reference went.
-    drop(unsafe { KBox::from_raw(head.cast::<Network>()) });
+impl Counted for Parts {
+    fn over(&self) {
+        if let Some(confined) = &self.confined {
+            confined.unmap(confined.ranges.len());
+        }
+        if !self.is_of_host() {
+            ALIVE.fetch_sub(1, Relaxed);
+        }
+        // Now, not when the memory goes: module exit waits for that, and for whoever is here.
+        linux::module_put();
+    }
 }
 
 /// How many there are, but for those of the host as a whole.
@@ -175,34 +160,25 @@ impl Network {
 
     /// One that the host as a whole has, for its sockets that list sockets.
     pub(crate) fn of_host() -> Result<ARef<Self>> {
-        Self::new(CONTEXT_ROOT, 0, None)
+        Self::new_of(CONTEXT_ROOT, 0, None)
     }
 
-    fn is_of_host(&self) -> bool {
-        self.confined.is_none() && self.context() == CONTEXT_ROOT
-    }
-
-    fn new(context: i32, tag: u64, confined: Option<Confined>) -> Result<ARef<Self>> {
-        let network = KBox::new(
-            Self {
-                rcu: bindings::callback_head::default(),
-                references: Refcount::new(1),
-                context: Atomic::new(context),
-                tag,
-                confined,
-            },
-            GFP_KERNEL,
-        )?;
-        if let Some(confined) = &network.confined {
-            confined.map()?;
-        }
-        linux::module_get();
-        if !network.is_of_host() {
-            ALIVE.add(1, Relaxed);
-        }
-        let raw = NonNull::from(KBox::leak(network));
-        // SAFETY: The one reference that it was made with.
-        Ok(unsafe { ARef::from_raw(raw) })
+    fn new_of(context: i32, tag: u64, confined: Option<Confined>) -> Result<ARef<Self>> {
+        let parts = Parts {
+            context: Atomic::new(context),
+            tag,
+            confined,
+        };
+        Self::new(parts, |network| {
+            if let Some(confined) = &network.confined {
+                confined.map()?;
+            }
+            linux::module_get();
+            if !network.is_of_host() {
+                ALIVE.add(1, Relaxed);
+            }
+            Ok(())
+        })
     }
 
     /// The network of a new context that is made by a process with the network `from`: as confined
@@ -215,7 +191,7 @@ impl Network {
             }
             None => None,
         };
-        Self::new(-1, linux::random_u64(), confined)
+        Self::new_of(-1, linux::random_u64(), confined)
     }
 
     /// For the context, before anybody else knows the network.
@@ -223,16 +199,11 @@ impl Network {
         self.context.store(number, Relaxed);
     }
 
-    /// Its context's number, -1 as long as that has none.
-    pub(crate) fn context(&self) -> i32 {
-        self.context.load(Relaxed)
-    }
-
     /// The network of a process that joins a context: the context's; of one that is confined where
     /// the context is not, its own addresses.
     pub(crate) fn of_joining(context: &ARef<Self>, from: Option<&Self>) -> Result<ARef<Self>> {
         match from.and_then(|from| from.confined.as_ref()) {
-            Some(own) if context.confined.is_none() => Self::new(
+            Some(own) if context.confined.is_none() => Self::new_of(
                 context.context(),
                 context.tag,
                 Some(own.copy(own.loopback.clone())?),
@@ -269,8 +240,8 @@ impl Network {
             Some(before) if !admin => before.ns,
             _ => linux::own_namespace(),
         };
-        Self::new(
-            from.map_or(CONTEXT_ROOT, Self::context),
+        Self::new_of(
+            from.map_or(CONTEXT_ROOT, |from| from.context()),
             from.map_or(0, |from| from.tag),
             Some(Confined {
                 ranges,
@@ -350,20 +321,5 @@ impl Network {
         self.confined
             .as_ref()
             .is_some_and(|confined| confined.ns == namespace)
-    }
-
-    /// What abstract names of its context begin with outside.
-    pub(crate) fn tag(&self) -> u64 {
-        self.tag
-    }
-
-    /// A new reference to a network found under RCU; `None` when it is on its way out.
-    ///
-    /// # Safety
-    ///
-    /// `raw` must be a network, and its memory stay until the call returns.
-    pub(crate) unsafe fn try_get(raw: NonNull<Self>) -> Option<ARef<Self>> {
-        // SAFETY: By contract. The reference is the one that has just been counted.
-        unsafe { linux::inc_not_zero(&raw.as_ref().references).then(|| ARef::from_raw(raw)) }
     }
 }

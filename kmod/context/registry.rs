@@ -16,7 +16,7 @@ use super::{
     network::Network,
 };
 use crate::{
-    linux::{self, Idr, LockedIdr},
+    linux::{Fresh, Lives, LockedLives, TaskCharge},
     policy::enter::Decision,
     uapi::*, //
 };
@@ -26,43 +26,12 @@ use kernel::{
 };
 
 /// The numbers that are in use.
-static CONTEXTS: Idr<Context> = Idr::new();
+pub(super) static CONTEXTS: Lives<Context> = Lives::new();
 
 /// The most contexts at once.
 pub(crate) const CONTEXTS_MAX: u32 = (CONTEXT_MAX - CONTEXT_MIN + 1) as u32;
 
-pub(crate) fn init() {
-    CONTEXTS.init(c"vserver_contexts");
-}
-
-/// At module exit, when the reaper has gone.
-pub(super) fn exit() {
-    CONTEXTS.destroy();
-}
-
-/// A task charged to a context for the caller, who has not moved yet. Dropped: taken back.
-pub(crate) struct Ticket(Option<Arc<Context>>);
-
-impl Ticket {
-    pub(crate) fn context(&self) -> Option<&Arc<Context>> {
-        self.0.as_ref()
-    }
-
-    /// The charge now belongs to the task map's entry.
-    pub(crate) fn used(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if let Some(context) = self.0.take() {
-            context.uncharge();
-        }
-    }
-}
-
-/// Finds or makes the context of a decision that is not `Stay`, and charges it for the caller, whose
+/// Finds or makes the context of a decision that is not `Stay`, and charges it for the caller, who has not moved yet and whose
 /// network is `from`.
 pub(crate) fn obtain(
     decision: Decision,
@@ -70,7 +39,7 @@ pub(crate) fn obtain(
     caps_dropped: u64,
     outer: Option<Arc<Context>>,
     from: Option<&Network>,
-) -> Result<Ticket> {
+) -> Result<TaskCharge<Context>> {
     let within = membership::own_context();
     match decision {
         Decision::Stay => Err(EINVAL),
@@ -80,13 +49,7 @@ pub(crate) fn obtain(
                 is_spectator: false,
             };
             let context = Context::new(flags, caps_dropped, outer, from, &made)?;
-            let ticket = Ticket(Some(context.clone()));
-            let mut contexts = CONTEXTS.lock();
-            let number = contexts
-                .next_free(&context, CONTEXT_DYNAMIC_MIN, CONTEXT_MAX)
-                .map_err(full)?;
-            born(&contexts, context, number);
-            Ok(ticket)
+            publish(CONTEXTS.lock(), context, CONTEXT_DYNAMIC_MIN, CONTEXT_MAX)
         }
         Decision::Numbered {
             context: number,
@@ -99,10 +62,10 @@ pub(crate) fn obtain(
                     if found.flags() & FLAG_PRIVATE != 0 && !found.is_over() {
                         return Err(EPERM);
                     }
-                    match found.charge() {
-                        Ok(()) => {
-                            found.add_flags(flags);
-                            return Ok(Ticket(Some(found)));
+                    match Context::charge(found) {
+                        Ok(charge) => {
+                            charge.thing().add_flags(flags);
+                            return Ok(charge);
                         }
                         Err(NoCharge::Full | NoCharge::Ending) => return Err(EAGAIN),
                         Err(NoCharge::Ended) => (),
@@ -123,30 +86,26 @@ pub(crate) fn obtain(
                     fresh = Some(Context::new(flags, caps_dropped, None, from, &made)?);
                     continue;
                 };
-                let ticket = Ticket(Some(context.clone()));
-                contexts.take(&context, number).map_err(full)?;
-                born(&contexts, context, number);
-                return Ok(ticket);
+                return publish(contexts, context, number, number);
             }
         }
     }
 }
 
-fn full(error: Error) -> Error {
-    if error == ENOSPC {
-        EAGAIN
-    } else {
-        error
-    }
-}
-
-/// The context has its number now.
-fn born(_locked: &LockedIdr<'_, Context>, context: Arc<Context>, number: i32) {
-    context.set_number(number);
-    begun(&context);
-    linux::module_get();
-    // Its life: taken over by the reaper.
-    let _ = Arc::into_raw(context);
+/// Gives a context a number of a range, and lets go of the lock. `EAGAIN`: all are in use.
+fn publish(
+    mut contexts: LockedLives<Context>,
+    context: Fresh<Context>,
+    first: i32,
+    last: i32,
+) -> Result<TaskCharge<Context>> {
+    let result = contexts.next_free(context, first, last, |context, number| {
+        context.set_number(number);
+        begun(context);
+    });
+    // What has no number goes after that.
+    drop(contexts);
+    result.map_err(|(error, _context)| if error == ENOSPC { EAGAIN } else { error })
 }
 
 /// A context that exists, by number.
@@ -180,14 +139,5 @@ pub(crate) fn find_map<T>(
             return Some(answer);
         }
         next = context.number().checked_add(1)?;
-    }
-}
-
-/// Frees the number of one that has ended, unless another context has it by now.
-pub(super) fn remove(context: &Context) {
-    let mut contexts = CONTEXTS.lock();
-    let current = contexts.find(context.number());
-    if current.is_some_and(|found| core::ptr::eq(&*found, context)) {
-        contexts.remove(context.number());
     }
 }

@@ -7,4 +7,4 @@ mod ioctl;
 mod node;
 mod requests;
 
-pub(crate) use self::node::Node;
+pub(crate) use self::node::{register, Node};

@@ -23,7 +23,6 @@ use crate::{
     uapi::*,
 };
 use kernel::{
-    current,
     fs::File,
     miscdevice::{MiscDevice, MiscDeviceRegistration},
     prelude::*,
@@ -130,16 +129,14 @@ fn enter(arg: usize) -> Result {
     }
 
     let network = membership::own_network();
-    let ticket = registry::obtain(
+    let charge = registry::obtain(
         decision,
         request.flags,
         request.caps_drop,
         here,
         network.as_deref(),
     )?;
-    let Some(context) = ticket.context().cloned() else {
-        return Err(EINVAL);
-    };
+    let context = charge.thing().clone();
     let claim = claim_init(hooks, &context)?;
     let mut credentials = Credentials::of_caller()?
         .without(request.caps_drop | context.caps_dropped)
@@ -150,14 +147,12 @@ fn enter(arg: usize) -> Result {
     let file = reserve_fd(&request, Some(&context))?;
     write_entered(arg, request, context.number(), &file)?;
     let network = Network::of_joining(context.network(), network.as_deref())?;
-    let joined = context.clone();
-    let entry = membership::Prepared::arriving(context, network)?;
+    let entry = membership::Prepared::arriving(&context, network)?;
     // Last, as it is not undone. Who has failed with it has the same namespaces as before.
-    joined.give_namespaces()?;
+    context.give_namespaces()?;
 
     // Nothing below fails.
-    entry.install(current!());
-    ticket.used();
+    entry.install_own(charge);
     credentials.commit();
     if let Some(file) = file {
         file.install();
@@ -166,7 +161,7 @@ fn enter(arg: usize) -> Result {
     if let Some(claim) = claim {
         claim.take();
     }
-    init::entered(&joined);
+    init::entered(&context);
     Ok(())
 }
 

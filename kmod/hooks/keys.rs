@@ -16,7 +16,7 @@ use super::pid::task_in_view;
 use crate::{
     attach::hook::{hooks, unless},
     bindings::{cred, key, key_need_perm, seq_file},
-    context::{membership::with_own_network, network::Network},
+    context::membership::with_own_network,
     linux::{
         fills_cache, init_user_keyrings, no_key, own_parent, Cred, Key, KeyPlace, KeyRef, Keyed,
         RcuTable, Room, UserKeyrings,
@@ -59,7 +59,7 @@ fn own_tag() -> Option<u64> {
     let tag = with_own_network(|network| {
         network
             .filter(|network| ![CONTEXT_ROOT, CONTEXT_SPECTATOR].contains(&network.context()))
-            .map(Network::tag)
+            .map(|network| network.tag())
     })?;
     (!fills_cache()).then_some(tag)
 }

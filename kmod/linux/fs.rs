@@ -13,6 +13,7 @@ use core::{ffi::CStr, ops::Deref, ptr::NonNull};
 #[cfg(not(CONFIG_SECURITY_VSERVER))]
 use kernel::error::from_err_ptr;
 use kernel::{
+    ffi::{c_int, c_void},
     str::CStrExt as _,
     sync::{atomic::Atomic, rcu},
 };
@@ -456,3 +457,7 @@ impl File {
         }
     }
 }
+
+/// Who is asked about a name that a handle leads to.
+pub(crate) type Acceptable =
+    Option<unsafe extern "C" fn(*mut c_void, *mut bindings::dentry) -> c_int>;

@@ -8,10 +8,11 @@
 use crate::bindings::list_head;
 use core::ptr;
 use kernel::sync::{
-    atomic::{Atomic, Full, Relaxed},
+    atomic::{Atomic, AtomicType, Full, Relaxed},
     Refcount,
 };
 
+mod anonymous_file;
 mod any;
 mod cred;
 mod credentials;
@@ -22,15 +23,16 @@ mod exclusive_socket;
 mod fs;
 mod genetlink;
 mod global;
-mod idr;
 mod inet;
 mod inet_sock;
 mod kernfs;
 #[cfg(CONFIG_KEYS)]
 mod key;
+mod lives;
 mod lookup;
 mod marks;
 mod message;
+mod misc_device;
 mod module;
 mod namespaces;
 mod net;
@@ -42,6 +44,7 @@ mod parameter;
 mod pid;
 mod poll;
 mod proc;
+mod rcu_counted;
 mod rcu_table;
 mod registers;
 mod route;
@@ -60,6 +63,7 @@ mod socket_ops;
 mod spin_lock;
 mod static_key;
 mod task;
+mod task_map;
 mod tty;
 mod ucounts;
 mod udp_receiver;
@@ -75,13 +79,14 @@ pub(crate) use self::scm::*;
 #[cfg(CONFIG_KEYS)]
 pub(crate) use self::user_keyrings::*;
 pub(crate) use self::{
-    cred::*, credentials::*, datagram::*, directories::*, directory::*, exclusive_socket::*, fs::*, genetlink::*,
-    global::*, idr::*, inet::*, kernfs::*, lookup::*, marks::*, message::*, module::*,
-    namespaces::*, net::*, net_device::*, netlink_messages::*, network_socket::*, parameter::*,
-    pid::*, poll::*, proc::*, rcu_table::*, registers::*, route::*, seq::*, shared_resources::*,
-    siphash::*, skb::*, sock::*, sock_option::*, socket_address::*, socket_entries::*,
-    socket_ops::*, spin_lock::*, static_key::*, task::*, tty::*, ucounts::*, udp_receiver::*,
-    unix_name::*, work::*,
+    anonymous_file::*, cred::*, credentials::*, datagram::*, directories::*, directory::*,
+    exclusive_socket::*, fs::*, genetlink::*, global::*, inet::*, kernfs::*, lives::*, lookup::*,
+    marks::*, message::*, misc_device::*, module::*, namespaces::*, net::*, net_device::*,
+    netlink_messages::*, network_socket::*, parameter::*, pid::*, poll::*, proc::*, rcu_counted::*,
+    rcu_table::*, registers::*, route::*, seq::*, shared_resources::*, siphash::*, skb::*, sock::*,
+    sock_option::*, socket_address::*, socket_entries::*, socket_ops::*, spin_lock::*,
+    static_key::*, task::*, task_map::*, tty::*, ucounts::*, udp_receiver::*, unix_name::*,
+    work::*,
 };
 
 /// Types that are seen by reference only: `&Inode` is a pointer to a live `struct inode`.
@@ -169,7 +174,7 @@ unsafe fn next_on_list(head: *const list_head, node: *const list_head) -> Option
 
 /// As `load(Relaxed)`, which is a call of a function of the kernel's: inline, for what every caller of a hook comes by.
 #[inline(always)]
-pub(crate) fn peek(value: &Atomic<i32>) -> i32 {
+pub(crate) fn peek<T: AtomicType>(value: &Atomic<T>) -> T {
     // SAFETY: Of the type of the value, which lives as long as the reference; only changed atomically.
     unsafe { value.as_ptr().read_volatile() }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A wait queue for poll. One of the files that may contain `unsafe`.
+//! A wait queue for poll.
 //!
 //! Not `PollCondVar`, whose end waits for RCU each time: contexts end by the thousand. That wait is
 //! for queues that go while somebody is still polling. Ours belongs to a context, and the files
@@ -14,6 +14,10 @@ use kernel::{
 };
 
 /// Where pollers wait. It must outlive the files that they poll.
+///
+/// # Invariants
+///
+/// `head` is initialised, and pinned.
 #[pin_data]
 pub(crate) struct PollQueue {
     #[pin]

@@ -297,7 +297,7 @@ pub(crate) fn kernel_uid(number: c_int) -> u32 {
 
 /// The kernel's function, past the hook. For a hook of `security_task_alloc`, which undoes a call that has succeeded.
 #[cfg(not(CONFIG_SECURITY_VSERVER))]
-pub(crate) fn security_task_free(task: &TaskRef) {
+pub(crate) fn security_task_free(task: &super::NewTask) {
     // SAFETY: By the meaning of the call.
     unsafe { crate::attach::prototype::original!(security_task_free(task.as_ptr())) }
 }
@@ -440,12 +440,6 @@ impl Drop for TracersGuard {
         // SAFETY: `new` took the lock.
         unsafe { bindings::mutex_unlock(&raw mut (*own_signal()).cred_guard_mutex) }
     }
-}
-
-/// Marks a task that is about to be in a context (`PF_IN_CONTEXT`): the caller, or one that does not run yet.
-pub(crate) fn mark(task: &Task) {
-    // SAFETY: By the meaning of the call nobody else changes the flags meanwhile.
-    unsafe { (*task.as_ptr()).flags |= PF_IN_CONTEXT }
 }
 
 /// Whether two tasks are threads of one process.

@@ -367,6 +367,8 @@ pub(crate) struct User(NonNull<bindings::user_struct>);
 
 // SAFETY: The kernel counts references to it, and changes it by atomics and under locks.
 unsafe impl Send for User {}
+// SAFETY: As above.
+unsafe impl Sync for User {}
 
 /// Who makes one now.
 static MAKER: Atomic<*mut bindings::task_struct> = Atomic::new(ptr::null_mut());

@@ -16,7 +16,7 @@ use crate::{
         dentry, fid, posix_acl, umode_t, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, RENAME_EXCHANGE,
     },
     hooks::fs::chroot::is_part_from_outside,
-    linux::{acts_for_another, Dentry, Inode, MntIdmap, Mount, Path},
+    linux::{acts_for_another, Acceptable, Dentry, Inode, MntIdmap, Mount, Path},
 };
 use kernel::{
     ffi::{c_char, c_int, c_uint, c_ulong, c_void},
@@ -58,9 +58,6 @@ fn stops(inode: &Inode) -> bool {
 fn becomes_work(what: &Dentry, name: &Dentry) -> bool {
     what.inode().is_some_and(is_barrier) && is_name_of_work(name)
 }
-
-/// Who is asked about a name that a handle leads to.
-type Acceptable = Option<unsafe extern "C" fn(*mut c_void, *mut dentry) -> c_int>;
 
 hooks! {
     mediate fn capable_wrt_inode_uidgid(_idmap: &MntIdmap, inode: &Inode, cap: c_int) -> bool {

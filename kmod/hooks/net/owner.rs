@@ -77,7 +77,7 @@ fn of(inode: u64) -> i32 {
 /// Whether a context sees a socket: by the number of its inode, or, when no process has it any more (zero), by its local
 /// address, if it has one.
 pub(crate) fn is_seen(viewer: Option<&Network>, net: &Net, inode: u64, local: Option<Ip>) -> bool {
-    let context = viewer.map_or(CONTEXT_ROOT, Network::context);
+    let context = viewer.map_or(CONTEXT_ROOT, |viewer| viewer.context());
     if context == CONTEXT_SPECTATOR {
         return true;
     }

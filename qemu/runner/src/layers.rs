@@ -278,7 +278,7 @@ fn defines(text: &str, name: &str) -> bool {
 }
 
 /// The words and signs of a text, with their lines: no comments, no contents of strings.
-fn words(text: &str) -> Vec<(usize, String)> {
+pub fn words(text: &str) -> Vec<(usize, String)> {
     let mut found: Vec<(usize, String)> = Vec::new();
     let mut line = 1;
     let mut rest = text;

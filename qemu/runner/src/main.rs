@@ -103,7 +103,7 @@ enum Verb {
     Userland,
     /// Build the Debian packages and print where they are.
     Deb,
-    /// Formatting, lints, unsafe budget, header drift.
+    /// Formatting, lints, unsafe by folder, header drift.
     Check,
     /// Write a rust-project.json for kmod/.
     Analyzer,
