@@ -276,7 +276,7 @@ fn number_of(function: &str) -> Result<u32, String> {
     while at < types_end {
         let name = names + word(at)? as usize;
         let info = word(at + 4)?;
-        let kind = info >> 24 & 31;
+        let kind = (info >> 24) & 31;
         let end = name + function.len();
         if kind == 12 && btf.get(name..end) == Some(function.as_bytes()) && btf[end] == 0 {
             return Ok(number);
