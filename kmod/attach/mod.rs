@@ -44,7 +44,7 @@ use self::engine as lane;
 #[cfg(CONFIG_SECURITY_VSERVER)]
 use self::native as lane;
 
-pub(crate) use self::inside::{Inside, PF_IN_CONTEXT};
+pub(crate) use self::inside::{Caller, Inside, IsInside, PF_IN_CONTEXT};
 
 /// How many hooks are attached, and how many are to be attached by now.
 pub(crate) fn hooks() -> (u32, u32) {
@@ -52,8 +52,12 @@ pub(crate) fn hooks() -> (u32, u32) {
 }
 
 /// What the ABI tells of a hook, by its place in the list of all. `None`: behind the last one.
-pub(crate) fn hook_info(index: usize) -> Option<crate::uapi::HookInfo> {
-    lane::hook_at(index).map(|(hook, attached)| hook.info(attached))
+pub(crate) fn hook_info<H: Handlers>(index: usize) -> Option<crate::uapi::HookInfo> {
+    #[cfg(CONFIG_SECURITY_VSERVER)]
+    let found = native::hook_at(H::ALWAYS, index);
+    #[cfg(not(CONFIG_SECURITY_VSERVER))]
+    let found = engine::hook_at(index);
+    found.map(|(hook, attached)| hook.info(attached))
 }
 
 /// The lane of this build, as the ABI names it.
@@ -77,8 +81,12 @@ pub(crate) fn inits(then: impl FnOnce()) -> Result {
     engine::attach_inits(then)
 }
 
-/// What the handlers do around that they are attached. Each is called once, in this order.
+/// The handlers, and what they do around that they are attached: each function is called once, in this order.
 pub(crate) trait Handlers {
+    /// What `hooks!` declares and is attached as long as the module is loaded.
+    const ALWAYS: &'static [&'static [hook::Hook]];
+    /// What is attached with the first process 1 of a context.
+    const WITH_INITS: &'static [&'static [hook::Hook]];
     /// They are attached.
     fn attached();
     /// They are about to be detached: there is no context left.
@@ -95,13 +103,14 @@ pub(crate) trait Handlers {
 pub(crate) struct Attached<H: Handlers>(PhantomData<H>);
 
 impl<H: Handlers> Attached<H> {
-    /// Attaches all or nothing: these hooks of `hooks!` (for good, and with the first process 1 of a context), and those of
-    /// the lane.
-    pub(crate) fn new(always: &[&[hook::Hook]], with_inits: &[&[hook::Hook]]) -> Result<Self> {
+    /// Attaches all or nothing.
+    pub(crate) fn new() -> Result<Self> {
         engine::init();
         // Dropped on failure, which detaches what was attached.
         let attached = Self(PhantomData);
-        lane::attach(always, with_inits)?;
+        #[cfg(CONFIG_SECURITY_VSERVER)]
+        native::register::<H>()?;
+        engine::attach(H::ALWAYS, H::WITH_INITS)?;
         H::attached();
         let (count, total) = lane::hooks();
         pr_info!("{} of {} hooks attached\n", count, total);
