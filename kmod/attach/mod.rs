@@ -31,6 +31,7 @@ pub(crate) mod answer;
 pub(crate) mod argument;
 mod engine;
 pub(crate) mod entry;
+mod handlers;
 pub(crate) mod hook;
 mod inside;
 pub(crate) mod kallsyms;
@@ -44,7 +45,10 @@ use self::engine as lane;
 #[cfg(CONFIG_SECURITY_VSERVER)]
 use self::native as lane;
 
-pub(crate) use self::inside::{Caller, Inside, IsInside, PF_IN_CONTEXT};
+pub(crate) use self::{
+    handlers::Handlers,
+    inside::{Caller, Inside, IsInside, PF_IN_CONTEXT},
+};
 
 /// How many hooks are attached, and how many are to be attached by now.
 pub(crate) fn hooks() -> (u32, u32) {
@@ -79,24 +83,6 @@ pub(crate) const FEATURES: u64 = crate::uapi::FEATURE_ADDRESSES
 /// Attaches what a context's process 1 needs, before there is the first one. `then` is done the first time. Sleeps.
 pub(crate) fn inits(then: impl FnOnce()) -> Result {
     engine::attach_inits(then)
-}
-
-/// The handlers, and what they do around that they are attached: each function is called once, in this order.
-pub(crate) trait Handlers {
-    /// What `hooks!` declares and is attached as long as the module is loaded.
-    const ALWAYS: &'static [&'static [hook::Hook]];
-    /// What is attached with the first process 1 of a context.
-    const WITH_INITS: &'static [&'static [hook::Hook]];
-    /// They are attached.
-    fn attached();
-    /// They are about to be detached: there is no context left.
-    fn leaving();
-    /// They are detached, and nobody is inside them: what else points to the module is not to call it any more.
-    fn silence();
-    /// A grace period of Tasks RCU after that: nothing is to point to the module any more.
-    fn forget();
-    /// Another one after that.
-    fn gone();
 }
 
 /// The hooks are attached as long as this lives.

@@ -9,9 +9,9 @@
 
 use super::{
     engine,
+    handlers::Handlers,
     prototype::NO_OPERATIONS,
     row::{Hook, Place},
-    Handlers,
 };
 use crate::bindings::{self, vserver_ops};
 use core::{marker::PhantomData, ptr};

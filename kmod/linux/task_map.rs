@@ -68,6 +68,13 @@ impl FreedTask {
     }
 }
 
+/// The kernel's function, past the hook. For a hook of `security_task_alloc`, which undoes a call that has succeeded.
+#[cfg(not(CONFIG_SECURITY_VSERVER))]
+pub(crate) fn security_task_free(task: &NewTask) {
+    // SAFETY: By the meaning of the call.
+    unsafe { crate::attach::prototype::original!(security_task_free(task.as_ptr())) }
+}
+
 /// What is known of a task.
 ///
 /// # Invariants
