@@ -54,7 +54,7 @@ impl kernel::InPlaceModule for Vserver {
                 context::init::<hooks::All>()?;
                 linux::init_names();
                 hooks::init();
-                attach::Attached::new(hooks::ALWAYS, hooks::WITH_INITS)?
+                attach::Attached::new()?
             },
             device <- device::register(),
         })

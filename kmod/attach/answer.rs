@@ -2,6 +2,7 @@
 
 //! What a hook answers, and how the kernel's function would return it.
 
+use super::{Caller, IsInside};
 use crate::bindings;
 use kernel::prelude::*;
 
@@ -155,7 +156,7 @@ impl Verdict {
 extern "C" fn vserver_caller_is_inside() -> Verdict {
     Verdict {
         answer: 0,
-        refused: crate::context::membership::is_inside().into(),
+        refused: Caller::is_inside().into(),
     }
 }
 

@@ -135,13 +135,16 @@ macro_rules! hook {
 
         $crate::attach::hook::hook!(@$kind $($called)?, $name, ($($arg: $type),*), $return, $body);
 
-        $crate::attach::row::Hook::new(
-            concat!(stringify!($name), "\0"),
-            stringify!($kind),
-            file!(),
-            entry as *const (),
-            $crate::attach::row::Place::Function { original: &raw mut $name::ADDRESS },
-        )
+        // SAFETY: The entry is made of the same declaration, which has been compared with the kernel's above.
+        unsafe {
+            $crate::attach::row::Hook::new(
+                concat!(stringify!($name), "\0"),
+                stringify!($kind),
+                file!(),
+                entry as *const (),
+                $crate::attach::row::Place::Function { original: &raw mut $name::ADDRESS },
+            )
+        }
     }};
 
     ([$member:ident] $kind:ident $($called:ident)?, $name:ident, ($($arg:ident: $type:ty),*), ($return:ty), $body:block) => {{
@@ -156,15 +159,18 @@ macro_rules! hook {
         $crate::attach::hook::hook!(@otherwise $kind, ($($arg: $type),*), $return);
         $crate::attach::hook::hook!(@$kind $($called)?, $name, ($($arg: $type),*), $return, $body);
 
-        $crate::attach::row::Hook::new(
-            concat!(stringify!($member), "\0"),
-            stringify!($kind),
-            file!(),
-            entry as *const (),
-            $crate::attach::row::Place::Member {
-                offset: ::core::mem::offset_of!($crate::bindings::vserver_ops, $member),
-            },
-        )
+        // SAFETY: The entry is made of the same declaration, which has been compared with the kernel's above.
+        unsafe {
+            $crate::attach::row::Hook::new(
+                concat!(stringify!($member), "\0"),
+                stringify!($kind),
+                file!(),
+                entry as *const (),
+                $crate::attach::row::Place::Member {
+                    offset: ::core::mem::offset_of!($crate::bindings::vserver_ops, $member),
+                },
+            )
+        }
     }};
 
     // What a member answers that has nothing against it.
@@ -199,7 +205,9 @@ macro_rules! hook {
             ),*);
             // Some who have the mark are in no context, but that is looked up only when it matters.
             $crate::attach::answer::Verdict::new::<$return>(
-                result.or_else(|error| $crate::attach::answer::unless($crate::context::membership::is_inside(), error)),
+                result.or_else(|error| {
+                    $crate::attach::answer::unless(<$crate::attach::Caller as $crate::attach::IsInside>::is_inside(), error)
+                }),
             )
         }
     };

@@ -10,6 +10,15 @@ use kernel::sync::atomic::{Atomic, Relaxed};
 /// whether a task is in a context at all, which is asked far more often than any other, needs no look-up.
 pub(crate) const PF_IN_CONTEXT: u32 = bindings::PF__HOLE__40000000;
 
+/// Who calls a hooked function.
+pub(crate) struct Caller;
+
+/// What the hooks ask of [`Caller`]. It is answered above, by what knows contexts, and put into each hook by the compiler.
+pub(crate) trait IsInside {
+    /// Whether the caller is in a context.
+    fn is_inside() -> bool;
+}
+
 static INSIDE: Atomic<i64> = Atomic::new(0);
 
 /// Held by functions that may sleep for a short time, or whose caller holds the module.

@@ -36,6 +36,7 @@ pub(crate) mod answer;
 pub(crate) mod argument;
 mod engine;
 pub(crate) mod entry;
+mod handlers;
 pub(crate) mod hook;
 mod inside;
 pub(crate) mod kallsyms;
@@ -49,7 +50,10 @@ use self::engine as lane;
 #[cfg(CONFIG_SECURITY_VSERVER)]
 use self::native as lane;
 
-pub(crate) use self::inside::{Inside, PF_IN_CONTEXT};
+pub(crate) use self::{
+    handlers::Handlers,
+    inside::{Caller, Inside, IsInside, PF_IN_CONTEXT},
+};
 
 /// How many hooks are attached, and how many are to be attached by now.
 pub(crate) fn hooks() -> (u32, u32) {
@@ -57,8 +61,12 @@ pub(crate) fn hooks() -> (u32, u32) {
 }
 
 /// What the ABI tells of a hook, by its place in the list of all. `None`: behind the last one.
-pub(crate) fn hook_info(index: usize) -> Option<crate::uapi::HookInfo> {
-    lane::hook_at(index).map(|(hook, attached)| hook.info(attached))
+pub(crate) fn hook_info<H: Handlers>(index: usize) -> Option<crate::uapi::HookInfo> {
+    #[cfg(CONFIG_SECURITY_VSERVER)]
+    let found = native::hook_at(H::ALWAYS, index);
+    #[cfg(not(CONFIG_SECURITY_VSERVER))]
+    let found = engine::hook_at(index);
+    found.map(|(hook, attached)| hook.info(attached))
 }
 
 /// The lane of this build, as the ABI names it.
@@ -88,31 +96,18 @@ pub(crate) fn detach_inits() {
     engine::detach_inits();
 }
 
-/// What the handlers do around that they are attached. Each is called once, in this order.
-pub(crate) trait Handlers {
-    /// They are attached.
-    fn attached();
-    /// They are about to be detached: there is no context left.
-    fn leaving();
-    /// They are detached, and nobody is inside them: what else points to the module is not to call it any more.
-    fn silence();
-    /// A grace period of Tasks RCU after that: nothing is to point to the module any more.
-    fn forget();
-    /// Another one after that.
-    fn gone();
-}
-
 /// The hooks are attached as long as this lives.
 pub(crate) struct Attached<H: Handlers>(PhantomData<H>);
 
 impl<H: Handlers> Attached<H> {
-    /// Attaches all or nothing: these hooks of `hooks!` (for good, and while a process 1 of a context lives), and those of
-    /// the lane.
-    pub(crate) fn new(always: &[&[hook::Hook]], with_inits: &[&[hook::Hook]]) -> Result<Self> {
+    /// Attaches all or nothing.
+    pub(crate) fn new() -> Result<Self> {
         engine::init();
         // Dropped on failure, which detaches what was attached.
         let attached = Self(PhantomData);
-        lane::attach(always, with_inits)?;
+        #[cfg(CONFIG_SECURITY_VSERVER)]
+        native::register::<H>()?;
+        engine::attach(H::ALWAYS, H::WITH_INITS)?;
         H::attached();
         let (count, total) = lane::hooks();
         pr_info!("{} of {} hooks attached\n", count, total);

@@ -1,47 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The `patched` lane: the hooks that are members of `struct vserver_ops` of the built-in LSM (`patches/`), and by ftrace what
-//! both lanes hook. One of the files that may contain `unsafe`.
+//! The `patched` lane: the hooks that are members of `struct vserver_ops` of the built-in LSM (`patches/`). What both lanes hook
+//! is attached by ftrace (`engine`). One of the files that may contain `unsafe`.
 //!
 //! The kernel calls the former through static calls, so no wrapped function sleeps inside; only those that may sleep
-//! themselves hold [`Inside`]. Those that have a function of their own in the stock lane are declared together with it
-//! (`#[member(...)]`), the others here.
+//! themselves hold [`Inside`](super::Inside). Those that have a function of their own in the stock lane are declared together with
+//! it (`#[member(...)]`).
 
 use super::{
     engine,
-    hook::hooks,
+    handlers::Handlers,
     prototype::NO_OPERATIONS,
     row::{Hook, Place},
-    Inside,
 };
-use crate::{
-    bindings::{self, pid_type, task_struct, vserver_ops},
-    hooks,
-    linux::{is_for_the_kernel, Pid, PidRole, Seq, TaskRef, TasksKept},
-};
+use crate::bindings::{self, vserver_ops};
+use core::{marker::PhantomData, ptr};
 use kernel::{
     error::to_result,
     prelude::*,
-    sync::{
-        atomic::{Atomic, Relaxed},
-        rcu,
-    },
+    sync::atomic::{Atomic, Relaxed},
 };
 
-/// Where members of the operations are declared: in all that is attached always, and here.
-const DECLARED: [&[&[Hook]]; 2] = [hooks::ALWAYS, &[HOOKS]];
+/// The operations, by the declarations of these handlers.
+struct Operations<H>(PhantomData<H>);
 
-static OPS: vserver_ops = operations();
+impl<H: Handlers> Operations<H> {
+    const TABLE: vserver_ops = operations(H::ALWAYS);
+}
 
 /// How many members there are.
 const MEMBERS: usize = size_of::<vserver_ops>() / size_of::<usize>();
 
 /// All members, each from its hook. Does not build with one that has none, or two.
-const fn operations() -> vserver_ops {
+const fn operations(declared: &[&[Hook]]) -> vserver_ops {
     let mut operations = NO_OPERATIONS;
     let mut found = 0;
     let mut index = 0;
-    while let Some(hook) = member_at(index) {
+    while let Some(hook) = member_at(declared, index) {
         if let Place::Member { offset } = hook.place {
             let member = (&raw mut operations)
                 .wrapping_byte_add(offset)
@@ -63,41 +58,40 @@ const fn operations() -> vserver_ops {
 }
 
 /// The hook of a member, by its place among them.
-const fn member_at(mut index: usize) -> Option<Hook> {
-    let mut declared = 0;
-    while declared < DECLARED.len() {
-        let mut group = 0;
-        while group < DECLARED[declared].len() {
-            let hooks = DECLARED[declared][group];
-            let mut place = 0;
-            while place < hooks.len() {
-                if matches!(hooks[place].place, Place::Member { .. }) {
-                    if index == 0 {
-                        return Some(hooks[place]);
-                    }
-                    index -= 1;
+const fn member_at(declared: &[&[Hook]], mut index: usize) -> Option<Hook> {
+    let mut group = 0;
+    while group < declared.len() {
+        let hooks = declared[group];
+        let mut place = 0;
+        while place < hooks.len() {
+            if matches!(hooks[place].place, Place::Member { .. }) {
+                if index == 0 {
+                    return Some(hooks[place]);
                 }
-                place += 1;
+                index -= 1;
             }
-            group += 1;
+            place += 1;
         }
-        declared += 1;
+        group += 1;
     }
     None
 }
 
-static ATTACHED: Atomic<bool> = Atomic::new(false);
+/// What is registered, or null.
+static REGISTERED: Atomic<*mut vserver_ops> = Atomic::new(ptr::null_mut());
 
-/// Attaches all hooks. `EBUSY`: another module has; `EOPNOTSUPP`: the LSM is off on this boot.
-pub(super) fn attach(always: &[&[Hook]], with_inits: &[&[Hook]]) -> Result {
+fn is_registered() -> bool {
+    !REGISTERED.load(Relaxed).is_null()
+}
+
+/// Has the kernel call the handlers. `EBUSY`: another module has; `EOPNOTSUPP`: the LSM is off on this boot.
+pub(super) fn register<H: Handlers>() -> Result {
+    let operations: &'static vserver_ops = &Operations::<H>::TABLE;
     // SAFETY: All members are set, and the table is static; `detach` unregisters it before the
     // module goes.
-    let result = to_result(unsafe { bindings::vserver_register(&OPS) });
+    let result = to_result(unsafe { bindings::vserver_register(operations) });
     match result {
-        Ok(()) => {
-            ATTACHED.store(true, Relaxed);
-            return engine::attach(always, with_inits);
-        }
+        Ok(()) => REGISTERED.store(ptr::from_ref(operations).cast_mut(), Relaxed),
         Err(EOPNOTSUPP) => {
             pr_err!("the vserver LSM is not enabled: boot with it in lsm= or CONFIG_LSM\n")
         }
@@ -110,79 +104,25 @@ pub(super) fn attach(always: &[&[Hook]], with_inits: &[&[Hook]]) -> Result {
 /// Detaches what was attached. Calls can still be under way after it.
 pub(super) fn detach() {
     engine::detach();
-    if ATTACHED.load(Relaxed) {
-        ATTACHED.store(false, Relaxed);
-        // SAFETY: `attach` registered this table.
-        unsafe { bindings::vserver_unregister(&OPS) }
+    let registered = REGISTERED.load(Relaxed);
+    if !registered.is_null() {
+        REGISTERED.store(ptr::null_mut(), Relaxed);
+        // SAFETY: `register` registered this table.
+        unsafe { bindings::vserver_unregister(registered) }
     }
 }
 
 /// How many hooks are attached, and how many there are.
 pub(super) fn hooks() -> (u32, u32) {
     let (attached, total) = engine::hooks();
-    let native = if ATTACHED.load(Relaxed) {
-        MEMBERS as u32
-    } else {
-        0
-    };
+    let native = if is_registered() { MEMBERS as u32 } else { 0 };
     (attached + native, total + MEMBERS as u32)
 }
 
 /// The hook at a place of the list of all, and whether it is attached. `None`: behind the last one.
-pub(super) fn hook_at(index: usize) -> Option<(Hook, bool)> {
+pub(super) fn hook_at(always: &[&[Hook]], index: usize) -> Option<(Hook, bool)> {
     match index.checked_sub(MEMBERS) {
-        None => Some((member_at(index)?, ATTACHED.load(Relaxed))),
+        None => Some((member_at(always, index)?, is_registered())),
         Some(index) => engine::hook_at(index),
-    }
-}
-
-hooks! {
-    /// The caller holds RCU or tasklist_lock.
-    #[member(task_visible)]
-    ask fn task_visible(task: &TaskRef) -> bool {
-        hooks::pid::task_in_view(task.as_task())
-    }
-
-    /// The caller holds RCU or tasklist_lock.
-    #[member(task_listed)]
-    ask fn task_listed(task: &TaskRef) -> bool {
-        hooks::pid::task_listed(task.as_task()) || is_for_the_kernel()
-    }
-
-    #[member(pid_visible)]
-    ask fn pid_visible(pid: &Pid) -> bool {
-        // SAFETY: The caller holds RCU or tasklist_lock.
-        hooks::pid::is_in_view(pid, unsafe { TasksKept::by_caller() })
-    }
-
-    #[member(pid_listed)]
-    ask fn pid_listed(pid: &Pid) -> bool {
-        // SAFETY: The caller holds RCU or tasklist_lock.
-        hooks::pid::is_listed(pid, unsafe { TasksKept::by_caller() })
-    }
-
-    #[member(pid_waitable)]
-    ask fn pid_waitable(pid: &Pid) -> bool {
-        hooks::pid::is_in_view_or_child(pid)
-    }
-
-    #[member(pid_all_visible)]
-    ask fn pid_all_visible(pid: &Pid, role: pid_type) -> bool {
-        // SAFETY: The caller holds RCU or tasklist_lock.
-        let kept = unsafe { TasksKept::by_caller() };
-        PidRole::of(role).is_none_or(|role| hooks::pid::is_all_in_view(pid, role, kept))
-    }
-
-    #[member(proc_status)]
-    ask fn proc_status(seq: &Seq, task: &TaskRef) -> () {
-        let _inside = Inside::enter();
-        hooks::proc_status::status(seq.as_seq_file(), task.as_task());
-    }
-
-    /// Who adopts the orphans of the caller, which exits; `reaper` would do so outside.
-    #[member(child_reaper)]
-    ask fn child_reaper(reaper: *mut task_struct) -> *mut task_struct {
-        let guard = rcu::read_lock();
-        hooks::init::reaper(&guard).map_or(reaper, |thread| thread.as_ptr().cast())
     }
 }

@@ -6,17 +6,21 @@ use crate::uapi::{self, HookInfo, HOOK_FILE_LEN, HOOK_KIND_LEN, HOOK_NAME_LEN};
 use core::ffi::CStr;
 
 /// A hook.
+///
+/// # Invariants
+///
+/// `entry` may be called at `place`, with the arguments and for the result of the function or member there.
 #[derive(Clone, Copy)]
 pub(crate) struct Hook {
     /// The kernel's function, or the member of its operations.
-    pub(crate) name: &'static CStr,
+    pub(super) name: &'static CStr,
     /// `mediate`, `wrap` and so on.
-    pub(crate) kind: &'static str,
+    pub(super) kind: &'static str,
     /// Where it is declared, below `kmod/`.
-    pub(crate) file: &'static str,
+    pub(super) file: &'static str,
     /// What is called in its place: code of this module.
-    pub(crate) entry: *const (),
-    pub(crate) place: Place,
+    pub(super) entry: *const (),
+    pub(super) place: Place,
 }
 
 /// Where the kernel calls a hook.
@@ -37,7 +41,11 @@ unsafe impl Sync for Hook {}
 impl Hook {
     /// For tables, which are made at build time: so a name that does not fit the ABI does not build. `name` ends with a NUL,
     /// and `file` is as `file!()` names it.
-    pub(crate) const fn new(
+    ///
+    /// # Safety
+    ///
+    /// By the type's invariant. For [`hooks!`](super::hook::hooks) alone.
+    pub(crate) const unsafe fn new(
         name: &'static str,
         kind: &'static str,
         file: &'static str,
@@ -51,6 +59,7 @@ impl Hook {
         assert!(name.count_bytes() < HOOK_NAME_LEN);
         assert!(kind.len() < HOOK_KIND_LEN);
         assert!(file.len() < HOOK_FILE_LEN);
+        // INVARIANT: By contract.
         Self {
             name,
             kind,

@@ -18,6 +18,7 @@
 //! (`TaskRef::shares_namespaces`), so a task gets a set of its own when it executes that program.
 
 use crate::{
+    attach::{Caller, IsInside},
     context::{
         network::{Network, Parts},
         Context,
@@ -327,6 +328,13 @@ pub(crate) fn with_own_network<R>(work: impl FnOnce(Option<&Network>) -> R) -> R
     TASKS.with_own_network(work)
 }
 
+impl IsInside for Caller {
+    #[inline(always)]
+    fn is_inside() -> bool {
+        is_inside()
+    }
+}
+
 /// Whether the caller is in a context, the spectator's included: what most hooks begin with.
 #[inline(always)]
 pub(crate) fn is_inside() -> bool {
@@ -339,7 +347,7 @@ pub(crate) fn is_inside() -> bool {
 
 #[cold]
 fn own_network_has_context() -> bool {
-    in_own_network(|network| u64::from(network.context() != CONTEXT_ROOT)) != 0
+    own_numbers().0 != CONTEXT_ROOT
 }
 
 /// Whether the caller is in a context or confined to addresses.
@@ -350,38 +358,40 @@ pub(crate) fn has_network() -> bool {
 /// Who the caller is: a tag that no other context ever has. Zero: the host.
 #[inline]
 pub(crate) fn identity() -> u64 {
-    of_own_context(Parts::tag)
+    of_own_context(|_, tag| tag)
 }
 
 /// Whether the caller is the spectator.
 pub(crate) fn is_spectator() -> bool {
-    of_own_context(|network| u64::from(network.context() == crate::uapi::CONTEXT_SPECTATOR)) != 0
+    of_own_context(|context, _| u64::from(context == crate::uapi::CONTEXT_SPECTATOR)) != 0
 }
 
 /// Zero: the caller is in none.
 #[inline]
-fn of_own_context(what: impl FnOnce(&Parts) -> u64) -> u64 {
+fn of_own_context(what: impl FnOnce(i32, u64) -> u64) -> u64 {
     if crate::linux::own_flags() & linux::PF_IN_CONTEXT == 0 {
         return 0;
     }
-    in_own_network(|network| match network.context() {
-        CONTEXT_ROOT => 0,
-        _ => what(network),
-    })
+    match own_numbers() {
+        (CONTEXT_ROOT, _) => 0,
+        (context, tag) => what(context, tag),
+    }
 }
 
-/// The same of the caller's network, for what does not sleep. Zero: it has none.
-#[inline]
-fn in_own_network(what: impl FnOnce(&Parts) -> u64) -> u64 {
+/// The number of the caller's context, and the tag of its network.
+#[inline(never)]
+fn own_numbers() -> (i32, u64) {
     let task: &Task = current!();
     if TASKS.is_empty(task) {
-        return 0;
+        return (CONTEXT_ROOT, 0);
     }
     let guard = rcu::read_lock();
     TASKS
         .find(task, &guard)
         .and_then(|entry| entry.network(&guard))
-        .map_or(0, what)
+        .map_or((CONTEXT_ROOT, 0), |network| {
+            (network.context(), network.tag())
+        })
 }
 
 /// Gives the caller another network. `ENOMEM`: as it was.

@@ -446,7 +446,7 @@ fn list_hooks(arg: usize) -> Result {
     let room = request.count;
     request.count = 0;
     while request.count < room {
-        let Some(info) = attach::hook_info(request.skip as usize) else {
+        let Some(info) = attach::hook_info::<hooks::All>(request.skip as usize) else {
             break;
         };
         out.write_slice(info.as_bytes())?;

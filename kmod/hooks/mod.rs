@@ -14,6 +14,8 @@ pub(crate) mod keys;
 pub(crate) mod namespaces;
 pub(crate) mod net;
 pub(crate) mod owner;
+#[cfg(CONFIG_SECURITY_VSERVER)]
+pub(crate) mod patched;
 pub(crate) mod pid;
 pub(crate) mod proc_status;
 pub(crate) mod ptrace;
@@ -33,7 +35,7 @@ use crate::{
 };
 
 /// What `hooks!` declares and is attached as long as the module is loaded.
-pub(crate) const ALWAYS: &[&[Hook]] = &[
+const ALWAYS: &[&[Hook]] = &[
     arrival::HOOKS,
     clock::HOOKS,
     fs::barrier::HOOKS,
@@ -78,11 +80,13 @@ pub(crate) const ALWAYS: &[&[Hook]] = &[
     scm::HOOKS,
     #[cfg(not(CONFIG_SECURITY_VSERVER))]
     signal::stock::HOOKS,
+    #[cfg(CONFIG_SECURITY_VSERVER)]
+    patched::HOOKS,
 ];
 
 /// What is attached as long as there is a process 1 of a context (`context/init_hooks.rs`): some of them are on the way of
 /// calls that all processes make all the time.
-pub(crate) const WITH_INITS: &[&[Hook]] = &[
+const WITH_INITS: &[&[Hook]] = &[
     pid::proc_root::HOOKS,
     init::with_inits::HOOKS,
     pid::open::HOOKS,
@@ -104,6 +108,9 @@ pub(crate) fn init() {
 pub(crate) struct All;
 
 impl attach::Handlers for All {
+    const ALWAYS: &'static [&'static [Hook]] = ALWAYS;
+    const WITH_INITS: &'static [&'static [Hook]] = WITH_INITS;
+
     fn attached() {
         tty::devpts::begin();
     }

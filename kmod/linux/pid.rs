@@ -84,6 +84,33 @@ impl PidRole {
     }
 }
 
+#[cfg(CONFIG_SECURITY_VSERVER)]
+kernel_types! {
+    /// A pid whose tasks are kept: the argument of questions that the kernel asks with RCU or tasklist_lock held.
+    KeptPid = pid;
+}
+
+#[cfg(CONFIG_SECURITY_VSERVER)]
+impl KeptPid {
+    /// What keeps its tasks.
+    #[inline(always)]
+    pub(crate) fn tasks_kept(&self) -> TasksKept<'_> {
+        // SAFETY: By the meaning of the type, as long as there is a reference.
+        unsafe { TasksKept::by_caller() }
+    }
+}
+
+#[cfg(CONFIG_SECURITY_VSERVER)]
+impl core::ops::Deref for KeptPid {
+    type Target = Pid;
+
+    #[inline(always)]
+    fn deref(&self) -> &Pid {
+        // SAFETY: Valid by the type's invariant.
+        unsafe { Pid::from_ptr(self.as_ptr()) }
+    }
+}
+
 impl Pid {
     #[inline(always)]
     pub(crate) fn is(&self, other: &Self) -> bool {

@@ -295,13 +295,6 @@ pub(crate) fn kernel_uid(number: c_int) -> u32 {
     unsafe { bindings::make_kuid(bindings::current_user_ns(), number as u32).val }
 }
 
-/// The kernel's function, past the hook. For a hook of `security_task_alloc`, which undoes a call that has succeeded.
-#[cfg(not(CONFIG_SECURITY_VSERVER))]
-pub(crate) fn security_task_free(task: &super::NewTask) {
-    // SAFETY: By the meaning of the call.
-    unsafe { crate::attach::prototype::original!(security_task_free(task.as_ptr())) }
-}
-
 // SAFETY: The kernel counts references to it.
 unsafe impl AlwaysRefCounted for TaskRef {
     fn inc_ref(&self) {

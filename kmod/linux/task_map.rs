@@ -68,6 +68,13 @@ impl FreedTask {
     }
 }
 
+/// The kernel's function, past the hook. For a hook of `security_task_alloc`, which undoes a call that has succeeded.
+#[cfg(not(CONFIG_SECURITY_VSERVER))]
+pub(crate) fn security_task_free(task: &NewTask) {
+    // SAFETY: By the meaning of the call.
+    unsafe { crate::attach::prototype::original!(security_task_free(task.as_ptr())) }
+}
+
 /// What is known of a task.
 ///
 /// # Invariants
@@ -211,6 +218,35 @@ impl<V, N: Counted, L: Lived> NewEntry<V, N, L> {
     }
 }
 
+/// The caller's network, in use without RCU.
+///
+/// # Invariants
+///
+/// Counted in `borrows` of the caller's entry, which holds `network`, or has held it and leaked it. Not given to other tasks.
+struct Borrowed<N> {
+    network: NonNull<RcuCounted<N>>,
+    borrows: *mut u32,
+}
+
+impl<N> Borrowed<N> {
+    #[inline(always)]
+    fn network(&self) -> &RcuCounted<N> {
+        // SAFETY: The caller's entry holds it. Only the caller itself takes it out, when it is not borrowed; or, when the caller has
+        // been reaped, who does so lets RCU wait, under which it is here then.
+        unsafe { self.network.as_ref() }
+    }
+}
+
+impl<N> Drop for Borrowed<N> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: An entry that is borrowed is there: see `retire`.
+        let count = unsafe { self.borrows.read_volatile() };
+        // SAFETY: As above; only the caller changes it.
+        unsafe { self.borrows.write_volatile(count - 1) };
+    }
+}
+
 /// 2 to the power of this many chains: short ones for tens of thousands of tasks.
 const BITS: u32 = 14;
 
@@ -317,29 +353,26 @@ impl<V, N: Counted, L: Lived> TaskMap<V, N, L> {
     /// Calls something with the caller's network, which it keeps meanwhile.
     #[inline]
     pub(crate) fn with_own_network<R>(&self, work: impl FnOnce(Option<&RcuCounted<N>>) -> R) -> R {
+        let own = self.borrow_own_network();
+        work(own.as_ref().map(Borrowed::network))
+    }
+
+    #[inline(never)]
+    fn borrow_own_network(&self) -> Option<Borrowed<N>> {
         let task: &Task = current!();
         if self.is_empty(task) {
-            return work(None);
+            return None;
         }
         let guard = rcu::read_lock();
-        let found = self
-            .find(task, &guard)
-            .and_then(|entry| Some((entry, NonNull::from(entry.network_raw(&guard)?))));
-        let Some((entry, network)) = found else {
-            drop(guard);
-            return work(None);
-        };
+        let entry = self.find(task, &guard)?;
+        let network = NonNull::from(entry.network_raw(&guard)?);
         let borrows = entry.borrows.get();
-        // INVARIANT: The caller is the task.
         // SAFETY: In an entry that is there, and only the caller changes it. Interrupts leave it as it was.
-        unsafe { borrows.write_volatile(borrows.read_volatile() + 1) };
-        drop(guard);
-        // SAFETY: The caller's entry holds it. Only the caller itself takes it out, when it is not borrowed; or, when the caller has
-        // been reaped, who does so lets RCU wait, under which it is here then.
-        let result = work(Some(unsafe { network.as_ref() }));
-        // SAFETY: An entry that is borrowed is there: see `retire`.
-        unsafe { borrows.write_volatile(borrows.read_volatile() - 1) };
-        result
+        let count = unsafe { borrows.read_volatile() };
+        // SAFETY: As above.
+        unsafe { borrows.write_volatile(count + 1) };
+        // INVARIANT: Just counted; the caller is the task.
+        Some(Borrowed { network, borrows })
     }
 
     /// Gives the caller another network, in the entry that it has. `Err`: it has none.

@@ -26,17 +26,6 @@ const FLOORS: [&[&str]; 9] = [
     &["vserver_main.rs"],
 ];
 
-/// The arrows that are still to be removed: which file names which file or folder. The list may only shrink: what is not
-/// needed here fails.
-const EXCEPTIONS: &[(&str, &str)] = &[
-    // What is in a context is asked by the entries of `hooks!`.
-    ("attach/answer.rs", "context/membership.rs"),
-    ("attach/hook.rs", "context/membership.rs"),
-    // The patched lane's structure of handlers, until the declarations of `hooks!` fill it.
-    ("attach/native.rs", "hooks/"),
-    ("attach/native.rs", "linux/"),
-];
-
 /// What `module!` puts at the root of the crate: nobody's.
 const MADE_BY_MODULE: &str = "LocalModule";
 
@@ -54,7 +43,7 @@ const OTHER_CRATES: [&str; 6] = [
 pub fn check(kmod: &Path) -> Result<()> {
     let mut files = BTreeMap::new();
     read(kmod, "", &mut files)?;
-    let complaints = complaints(&files, EXCEPTIONS);
+    let complaints = complaints(&files);
     ensure!(
         complaints.is_empty(),
         "the layers of kmod/ (ARCHITECTURE.md) are broken:\n{}",
@@ -97,25 +86,20 @@ fn floor(file: &str) -> Option<usize> {
     FLOORS.iter().position(|floor| floor.contains(&top))
 }
 
-/// What is wrong with these files, of which some arrows are excepted.
-fn complaints(files: &BTreeMap<String, String>, exceptions: &[(&str, &str)]) -> Vec<String> {
+/// What is wrong with these files.
+fn complaints(files: &BTreeMap<String, String>) -> Vec<String> {
     let mut found: Vec<String> = files
         .keys()
         .filter(|file| floor(file).is_none())
         .map(|file| format!("  kmod/{file} is on no floor"))
         .collect();
     let arrows = arrows(files);
-    let is_of = |arrow: &Arrow, (from, to): (&str, &str)| {
-        arrow.from == from && (arrow.to == to || to.ends_with('/') && arrow.to.starts_with(to))
-    };
-    let is_excepted = |arrow: &&Arrow| exceptions.iter().any(|one| is_of(arrow, *one));
-    let is_up = |arrow: &&Arrow| floor(&arrow.to) > floor(&arrow.from);
-    let kept: Vec<&Arrow> = arrows.iter().filter(|arrow| !is_excepted(arrow)).collect();
-    for arrow in kept.iter().copied().filter(is_up) {
+    let (up, mut left): (Vec<&Arrow>, Vec<&Arrow>) = arrows
+        .iter()
+        .partition(|arrow| floor(&arrow.to) > floor(&arrow.from));
+    for arrow in up {
         found.push(format!("{}: an arrow up", describe(arrow)));
     }
-    let level: Vec<&Arrow> = kept.into_iter().filter(|arrow| !is_up(arrow)).collect();
-    let mut left = level.clone();
     while let Some(circle) = circle(&left) {
         let mut text = String::from("  a circle:");
         for arrow in &circle {
@@ -124,16 +108,6 @@ fn complaints(files: &BTreeMap<String, String>, exceptions: &[(&str, &str)]) -> 
         found.push(text);
         // The next one is another one.
         left.retain(|arrow| !std::ptr::eq(*arrow, circle[0]));
-    }
-    for (from, to) in exceptions {
-        let needed = arrows.iter().any(|arrow| {
-            is_of(arrow, (from, to)) && (is_up(&arrow) || way(&level, &arrow.to, from).is_some())
-        });
-        if !needed {
-            found.push(format!(
-                "  kmod/{from} to kmod/{to} is no longer an exception: remove it from EXCEPTIONS"
-            ));
-        }
     }
     found
 }
@@ -461,7 +435,7 @@ mod tests {
     }
 
     fn complaints_of(all: &[(&str, &str)]) -> String {
-        complaints(&files(all), &[]).join("\n")
+        complaints(&files(all)).join("\n")
     }
 
     #[test]
@@ -550,24 +524,6 @@ mod tests {
     #[test]
     fn a_file_on_no_floor() {
         assert!(complaints_of(&[("barrier.rs", "")]).contains("kmod/barrier.rs is on no floor"));
-    }
-
-    #[test]
-    fn exceptions_only_as_long_as_needed() {
-        let up = files(&[("linux/a.rs", "use crate::hooks::b;"), ("hooks/b.rs", "")]);
-        for to in ["hooks/b.rs", "hooks/"] {
-            assert!(complaints(&up, &[("linux/a.rs", to)]).is_empty());
-        }
-        let found = complaints(&up, &[("linux/a.rs", "hooks/"), ("linux/b.rs", "hooks/")]);
-        assert_eq!(found.len(), 1);
-        assert!(found[0].contains("no longer an exception"));
-        let circle = files(&[
-            ("linux/a.rs", "use super::b;"),
-            ("linux/b.rs", "use super::a;"),
-        ]);
-        assert!(complaints(&circle, &[("linux/b.rs", "linux/a.rs")]).is_empty());
-        let down = files(&[("hooks/b.rs", "use crate::linux::a;"), ("linux/a.rs", "")]);
-        assert_eq!(complaints(&down, &[("hooks/b.rs", "linux/a.rs")]).len(), 1);
     }
 
     #[test]
